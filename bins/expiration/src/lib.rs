@@ -1,1 +1,2 @@
 //! expiration
+pub mod domain;

@@ -1,1 +1,2 @@
 //! orders
+pub mod domain;

@@ -1,1 +1,2 @@
 //! tickets
+pub mod domain;

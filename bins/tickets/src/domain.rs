@@ -1,0 +1,458 @@
+//! What may happen to a ticket: pure decisions, no I/O, no clock.
+//!
+//! A [`Ticket`] is a listing of one or more equal pieces. Every order's claim on it is a [`Hold`] of its own, so
+//! that releasing one can never free another's. [`list`] and [`decide`] answer a command with a [`Decision`]: the
+//! next state and the events that are committed together with it.
+//!
+//! What this module does not know: how anything is stored, who calls, and what time it is.
+
+use std::fmt;
+
+use events::{
+    Event, Money, OrderId, OrderStatus, RejectReason, TicketChange, TicketId, TicketSnapshot, Timestamp,
+    UserId, Version,
+};
+
+/// The most pieces that one listing may have.
+pub const QUANTITY_MAX: u32 = 100_000;
+
+/// What a seller says about a ticket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
+    /// What it is for.
+    pub title: String,
+    /// More about it; may be empty.
+    pub description: String,
+    /// Where, if said.
+    pub venue: Option<String>,
+    /// When the show begins, with the show's own offset, if said.
+    pub starts_at: Option<String>,
+    /// The price of one piece.
+    pub price: Money,
+    /// How many pieces are for sale in all, the sold ones included.
+    pub quantity: u32,
+}
+
+/// A listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// Which.
+    pub id: TicketId,
+    /// Raised by one with every change.
+    pub version: Version,
+    /// Who sells it.
+    pub seller_id: UserId,
+    /// What the seller says about it.
+    pub details: Details,
+    /// Pieces held for orders that are not complete.
+    pub reserved: u32,
+    /// Pieces sold.
+    pub sold: u32,
+    /// Withdrawn: a tombstone that keeps its holds.
+    pub deleted: bool,
+    /// When it was listed.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// Where one order's claim stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldState {
+    /// The pieces wait for the payment.
+    Held,
+    /// The pieces are the buyer's.
+    Sold,
+    /// The pieces went back on sale.
+    Released,
+}
+
+/// One order's claim on pieces of a ticket. It stays as a record after it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Of which ticket.
+    pub ticket_id: TicketId,
+    /// For which order.
+    pub order_id: OrderId,
+    /// How many pieces.
+    pub quantity: u32,
+    /// Where it stands.
+    pub state: HoldState,
+    /// The order's status, as last heard; for its seller to see.
+    pub order_status: OrderStatus,
+    /// What the order costs in all.
+    pub total: Money,
+    /// When the order was placed.
+    pub ordered_at: Timestamp,
+}
+
+/// What an order asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Which ticket.
+    pub ticket_id: TicketId,
+    /// For which order.
+    pub order_id: OrderId,
+    /// How many pieces.
+    pub quantity: u32,
+    /// The price of one piece that the buyer agreed to.
+    pub price: Money,
+    /// What the order costs in all.
+    pub total: Money,
+    /// When the order was placed.
+    pub ordered_at: Timestamp,
+}
+
+/// What is to be done with a ticket. The first two come from its seller, the others from the orders service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Say something else about it.
+    Update {
+        /// Who asks.
+        by: UserId,
+        /// What is true from now on.
+        details: Details,
+    },
+    /// Withdraw it.
+    Delete {
+        /// Who asks.
+        by: UserId,
+    },
+    /// An order was placed: hold its pieces, or reject it.
+    Reserve(Claim),
+    /// An order is accepted or being refunded: only its status is noted.
+    Note(OrderStatus),
+    /// An order is paid: its pieces are sold.
+    Sell,
+    /// An order is over: its pieces go back.
+    Release,
+}
+
+/// What a command leads to. What is absent stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Decision {
+    /// The ticket's next state.
+    pub ticket: Option<Ticket>,
+    /// The hold's next state.
+    pub hold: Option<Hold>,
+    /// What has happened.
+    pub events: Vec<Event>,
+}
+
+/// Why a command is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TicketError {
+    /// There is no such ticket, or it was withdrawn.
+    NotFound,
+    /// It is somebody else's.
+    NotSeller,
+    /// Pieces are held for orders.
+    Reserved,
+    /// The quantity would fall below what is sold.
+    QuantityBelowSold {
+        /// How many pieces are sold.
+        sold: u32,
+    },
+    /// The currency can't change once a piece was sold.
+    CurrencyChanged,
+    /// An event came too late, or again: nothing is to be done.
+    Stale(&'static str),
+    /// Something that the protocol rules out has happened.
+    Impossible(&'static str),
+}
+
+impl fmt::Display for TicketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("There is no such ticket"),
+            Self::NotSeller => f.write_str("This ticket is somebody else's"),
+            Self::Reserved => f.write_str("Cannot edit a reserved ticket"),
+            Self::QuantityBelowSold { sold } => {
+                write!(f, "{sold} are already sold: the quantity can't be less")
+            }
+            Self::CurrencyChanged => f.write_str("The currency can't change once a ticket was sold"),
+            Self::Stale(reason) | Self::Impossible(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for TicketError {}
+
+/// Lists a new ticket.
+pub fn list(id: TicketId, seller_id: UserId, details: Details, now: Timestamp) -> Decision {
+    let ticket = Ticket {
+        id,
+        version: Version::FIRST,
+        seller_id,
+        details,
+        reserved: 0,
+        sold: 0,
+        deleted: false,
+        created_at: now,
+        updated_at: now,
+    };
+    let events = vec![Event::TicketCreated(ticket.snapshot())];
+    Decision {
+        ticket: Some(ticket),
+        hold: None,
+        events,
+    }
+}
+
+/// Decides what becomes of `ticket`, and of the `hold` of the order that the command is about.
+///
+/// # Errors
+/// [`TicketError`] names why the state forbids the command; nothing changes then.
+pub fn decide(
+    ticket: Option<&Ticket>,
+    hold: Option<&Hold>,
+    command: Command,
+    now: Timestamp,
+) -> Result<Decision, TicketError> {
+    match command {
+        Command::Update { by, details } => update(editable(ticket, by)?, details, now),
+        Command::Delete { by } => Ok(delete(editable(ticket, by)?, now)),
+        Command::Reserve(claim) => reserve(ticket, hold, &claim, now),
+        Command::Note(status) => note(hold, status),
+        Command::Sell => sell(ticket, hold, now),
+        Command::Release => release(ticket, hold, now),
+    }
+}
+
+impl Ticket {
+    /// How many pieces can still be ordered.
+    pub fn available(&self) -> u32 {
+        if self.deleted {
+            0
+        } else {
+            self.details
+                .quantity
+                .saturating_sub(self.reserved.saturating_add(self.sold))
+        }
+    }
+
+    /// Invariant I1: what is reserved and sold never exceeds the quantity.
+    pub fn is_consistent(&self) -> bool {
+        self.reserved
+            .checked_add(self.sold)
+            .is_some_and(|claimed| claimed <= self.details.quantity)
+    }
+
+    /// The whole ticket, as events carry it.
+    pub fn snapshot(&self) -> TicketSnapshot {
+        TicketSnapshot {
+            id: self.id,
+            version: self.version,
+            seller_id: self.seller_id,
+            title: self.details.title.clone(),
+            description: self.details.description.clone(),
+            venue: self.details.venue.clone(),
+            starts_at: self.details.starts_at.clone(),
+            price: self.details.price,
+            quantity: self.details.quantity,
+            reserved: self.reserved,
+            sold: self.sold,
+            deleted: self.deleted,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+
+    fn changed(&self, now: Timestamp) -> Self {
+        Self {
+            version: self.version.next(),
+            updated_at: now,
+            ..self.clone()
+        }
+    }
+
+    fn change(&self, hold: &Hold) -> TicketChange {
+        TicketChange {
+            ticket: Some(self.snapshot()),
+            ticket_id: self.id,
+            order_id: hold.order_id,
+            quantity: hold.quantity,
+            reason: None,
+        }
+    }
+}
+
+/// The ticket, if `by` may edit it now.
+fn editable(ticket: Option<&Ticket>, by: UserId) -> Result<&Ticket, TicketError> {
+    let ticket = ticket
+        .filter(|ticket| !ticket.deleted)
+        .ok_or(TicketError::NotFound)?;
+    if ticket.seller_id != by {
+        return Err(TicketError::NotSeller);
+    }
+    if ticket.reserved > 0 {
+        return Err(TicketError::Reserved);
+    }
+    Ok(ticket)
+}
+
+fn update(ticket: &Ticket, details: Details, now: Timestamp) -> Result<Decision, TicketError> {
+    if details.quantity < ticket.sold {
+        return Err(TicketError::QuantityBelowSold { sold: ticket.sold });
+    }
+    if ticket.sold > 0 && details.price.currency() != ticket.details.price.currency() {
+        return Err(TicketError::CurrencyChanged);
+    }
+    let next = Ticket {
+        details,
+        ..ticket.changed(now)
+    };
+    let events = vec![Event::TicketUpdated(next.snapshot())];
+    Ok(Decision {
+        ticket: Some(next),
+        hold: None,
+        events,
+    })
+}
+
+fn delete(ticket: &Ticket, now: Timestamp) -> Decision {
+    let next = Ticket {
+        deleted: true,
+        ..ticket.changed(now)
+    };
+    let events = vec![Event::TicketDeleted(next.snapshot())];
+    Decision {
+        ticket: Some(next),
+        hold: None,
+        events,
+    }
+}
+
+fn reserve(
+    ticket: Option<&Ticket>,
+    hold: Option<&Hold>,
+    claim: &Claim,
+    now: Timestamp,
+) -> Result<Decision, TicketError> {
+    if hold.is_some() {
+        return Err(TicketError::Stale("this order has its hold already"));
+    }
+    let reject = |ticket: Option<&Ticket>, reason| {
+        let event = Event::TicketRejected(TicketChange {
+            ticket: ticket.map(Ticket::snapshot),
+            ticket_id: claim.ticket_id,
+            order_id: claim.order_id,
+            quantity: claim.quantity,
+            reason: Some(reason),
+        });
+        Ok(Decision {
+            ticket: None,
+            hold: None,
+            events: vec![event],
+        })
+    };
+    let Some(ticket) = ticket.filter(|ticket| !ticket.deleted) else {
+        return reject(ticket, RejectReason::Deleted);
+    };
+    // Price and currency are what the buyer agreed to; the version is raised by every reservation and says nothing.
+    if ticket.details.price != claim.price {
+        return reject(Some(ticket), RejectReason::PriceChanged);
+    }
+    if claim.quantity == 0 || claim.quantity > ticket.available() {
+        return reject(Some(ticket), RejectReason::SoldOut);
+    }
+    let next = Ticket {
+        reserved: ticket.reserved + claim.quantity,
+        ..ticket.changed(now)
+    };
+    let hold = Hold {
+        ticket_id: claim.ticket_id,
+        order_id: claim.order_id,
+        quantity: claim.quantity,
+        state: HoldState::Held,
+        order_status: OrderStatus::AwaitingPayment,
+        total: claim.total,
+        ordered_at: claim.ordered_at,
+    };
+    let events = vec![Event::TicketReserved(next.change(&hold))];
+    Ok(Decision {
+        ticket: Some(next),
+        hold: Some(hold),
+        events,
+    })
+}
+
+fn note(hold: Option<&Hold>, status: OrderStatus) -> Result<Decision, TicketError> {
+    let hold = hold.ok_or(TicketError::Impossible("an order without a hold goes on"))?;
+    let next = Hold {
+        order_status: status,
+        ..hold.clone()
+    };
+    Ok(Decision {
+        ticket: None,
+        hold: Some(next),
+        events: Vec::new(),
+    })
+}
+
+fn sell(ticket: Option<&Ticket>, hold: Option<&Hold>, now: Timestamp) -> Result<Decision, TicketError> {
+    let (Some(ticket), Some(hold)) = (ticket, hold) else {
+        return Err(TicketError::Impossible("an order without a hold is complete"));
+    };
+    match hold.state {
+        HoldState::Sold => Err(TicketError::Stale("these pieces are sold already")),
+        HoldState::Released => Err(TicketError::Impossible("a released order is complete")),
+        HoldState::Held => {
+            let reserved = ticket.reserved.checked_sub(hold.quantity);
+            let reserved =
+                reserved.ok_or(TicketError::Impossible("a hold is larger than what is reserved"))?;
+            let next = Ticket {
+                reserved,
+                sold: ticket.sold + hold.quantity,
+                ..ticket.changed(now)
+            };
+            let hold = Hold {
+                state: HoldState::Sold,
+                order_status: OrderStatus::Complete,
+                ..hold.clone()
+            };
+            let events = vec![Event::TicketSold(next.change(&hold))];
+            Ok(Decision {
+                ticket: Some(next),
+                hold: Some(hold),
+                events,
+            })
+        }
+    }
+}
+
+fn release(ticket: Option<&Ticket>, hold: Option<&Hold>, now: Timestamp) -> Result<Decision, TicketError> {
+    // An order that was rejected never had a hold; its end changes nothing here.
+    let (Some(ticket), Some(hold)) = (ticket, hold) else {
+        return Err(TicketError::Stale("this order held nothing"));
+    };
+    let (reserved, sold) = match hold.state {
+        HoldState::Released => return Err(TicketError::Stale("these pieces are released already")),
+        HoldState::Held => (ticket.reserved.checked_sub(hold.quantity), Some(ticket.sold)),
+        HoldState::Sold => (Some(ticket.reserved), ticket.sold.checked_sub(hold.quantity)),
+    };
+    let (Some(reserved), Some(sold)) = (reserved, sold) else {
+        return Err(TicketError::Impossible(
+            "a hold is larger than what is reserved or sold",
+        ));
+    };
+    let next = Ticket {
+        reserved,
+        sold,
+        ..ticket.changed(now)
+    };
+    let hold = Hold {
+        state: HoldState::Released,
+        order_status: OrderStatus::Cancelled,
+        ..hold.clone()
+    };
+    let events = vec![Event::TicketReleased(next.change(&hold))];
+    Ok(Decision {
+        ticket: Some(next),
+        hold: Some(hold),
+        events,
+    })
+}
+
+#[cfg(test)]
+mod tests;
