@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What ./scripts/run and ./scripts/test both need. It is sourced, not run.
 # Each function finds its tool or installs it, says what it does, and ends with a sentence that says what to do.
 
@@ -72,7 +73,7 @@ need_chromium() {
             return
         fi
     done
-    install_packages chromium && command -v chromium >/dev/null \
+    { install_packages chromium && command -v chromium >/dev/null; } \
         || fail "Chromium is missing: the pages are tested in a real browser. Install it (Debian: apt-get install chromium) and run this again."
     BOXOFFICE_CHROMIUM=$(command -v chromium)
     export BOXOFFICE_CHROMIUM
