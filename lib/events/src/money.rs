@@ -150,6 +150,15 @@ impl Money {
         }
     }
 
+    /// The amount that a stored row or key holds: minor units, and the currency's [`Currency::code`].
+    ///
+    /// # Errors
+    /// When no currency has that code, or the amount is out of range.
+    pub fn from_codes(minor: i64, currency_code: u8) -> Result<Self, MoneyError> {
+        let currency = Currency::from_code(currency_code).ok_or(MoneyError::UnknownCurrency)?;
+        Self::from_minor(minor, currency)
+    }
+
     /// Reads an amount in major units, such as `12.5` dollars, exactly.
     ///
     /// # Errors
