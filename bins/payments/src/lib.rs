@@ -1,1 +1,2 @@
-//! payments
+//! payments: takes the money for an order through Stripe, and gives it back.
+pub mod domain;

@@ -1,0 +1,78 @@
+//! What this service knows of an order, learnt from the orders service's events: a replica, never the truth.
+
+use events::{
+    CancelReason, Money, OrderId, OrderSnapshot, OrderStatus, PaymentId, Timestamp, UserId, Version,
+};
+
+use super::PaymentError;
+
+/// What this service knows of an order: enough to say whether, by whom and how much is to be paid.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Order {
+    /// Which.
+    pub id: OrderId,
+    /// The version of the newest event about it.
+    pub version: Version,
+    /// Who buys, and alone may pay.
+    pub user_id: UserId,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// Why it was cancelled, if it was.
+    pub reason: Option<CancelReason>,
+    /// What is bought, as the buyer will read it on Stripe's page.
+    pub title: String,
+    /// The price of one piece.
+    pub price: Money,
+    /// How many pieces.
+    pub quantity: u32,
+    /// What is to be paid in all.
+    pub total: Money,
+    /// Until when.
+    pub expires_at: Timestamp,
+    /// Its payment, once one was begun.
+    pub payment_id: Option<PaymentId>,
+}
+
+impl Order {
+    /// The order after an event about it; nothing if the event is older than what is known.
+    pub fn learn(known: Option<&Self>, snapshot: &OrderSnapshot) -> Option<Self> {
+        if known.is_some_and(|order| order.version >= snapshot.version) {
+            return None;
+        }
+        Some(Self {
+            id: snapshot.id,
+            version: snapshot.version,
+            user_id: snapshot.user_id,
+            status: snapshot.status,
+            reason: snapshot.reason,
+            title: snapshot.ticket.title.clone(),
+            price: snapshot.ticket.price,
+            quantity: snapshot.quantity,
+            total: snapshot.total,
+            expires_at: snapshot.expires_at,
+            payment_id: known.and_then(|order| order.payment_id),
+        })
+    }
+
+    /// Whether it can be paid now.
+    ///
+    /// # Errors
+    /// By name, why not. [`PaymentError::NotReserved`] passes by itself.
+    pub fn payable(&self, now: Timestamp) -> Result<(), PaymentError> {
+        match self.status {
+            OrderStatus::Created => Err(PaymentError::NotReserved),
+            OrderStatus::AwaitingPayment if now >= self.expires_at => Err(PaymentError::Expired),
+            OrderStatus::AwaitingPayment => Ok(()),
+            OrderStatus::Accepted | OrderStatus::Complete => Err(PaymentError::AlreadyPaid),
+            OrderStatus::Refunding => Err(PaymentError::AlreadyRefunded),
+            OrderStatus::Cancelled => Err(match self.reason {
+                Some(CancelReason::Expired) => PaymentError::Expired,
+                Some(CancelReason::Refunded) => PaymentError::AlreadyRefunded,
+                Some(CancelReason::PaymentFailed) => PaymentError::AlreadyFailed,
+                Some(CancelReason::Buyer | CancelReason::Rejected | CancelReason::TicketDeleted) | None => {
+                    PaymentError::OrderCancelled
+                }
+            }),
+        }
+    }
+}
