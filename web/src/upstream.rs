@@ -1,0 +1,484 @@
+//! The way to the services: one call in, one whole answer out.
+//!
+//! A call goes over HTTP to the service that owns its path, or straight into a router of the same process.
+//! Pages cannot tell the two apart. This module knows nothing about what the answers mean: it bounds them
+//! in time and size and hands them on. It never forwards a cookie jar, only the person's own token.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use axum::{BoxError, Router};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tower::ServiceExt;
+
+/// How long a call may take beyond the time that it asked the service to wait.
+const CALL_SECONDS_MAX: u64 = 8;
+/// How long a connection may take to open.
+const CONNECT_SECONDS_MAX: u64 = 2;
+/// How long an unused connection is kept for the next call.
+const IDLE_SECONDS_MAX: u64 = 30;
+/// Unused connections that are kept to one service.
+const IDLE_CONNECTIONS_MAX: usize = 64;
+/// The largest answer that is read; a page of 100 tickets with the longest texts stays below it.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Pauses before a read is tried again when no connection could be had, as during a service's restart.
+const RETRY_PAUSES_MILLIS: [u64; 2] = [50, 250];
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A service behind the site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// People, passwords and sessions.
+    Auth,
+    /// What is listed and what is left of it.
+    Tickets,
+    /// Reservations and purchases.
+    Orders,
+    /// Deadlines; it has no public routes.
+    Expiration,
+    /// Money.
+    Payments,
+}
+
+impl Service {
+    /// Every service, in the order in which the operators' page shows them.
+    pub const ALL: [Service; 5] = [
+        Service::Auth,
+        Service::Tickets,
+        Service::Orders,
+        Service::Expiration,
+        Service::Payments,
+    ];
+
+    /// The service's name as its own status names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Auth => "auth",
+            Service::Tickets => "tickets",
+            Service::Orders => "orders",
+            Service::Expiration => "expiration",
+            Service::Payments => "payments",
+        }
+    }
+
+    /// The owner of a public path, by its prefix.
+    fn of_path(path: &str) -> Option<Service> {
+        let rest = path.strip_prefix("/api/")?;
+        match rest.split(['/', '?']).next()? {
+            "users" => Some(Service::Auth),
+            "tickets" => Some(Service::Tickets),
+            "orders" => Some(Service::Orders),
+            "payments" => Some(Service::Payments),
+            _ => None,
+        }
+    }
+}
+
+/// Where each service listens.
+#[derive(Clone, Debug)]
+pub struct ServiceUrls {
+    /// Base URL of the auth service, like `http://127.0.0.1:8081`.
+    pub auth: Uri,
+    /// Base URL of the tickets service.
+    pub tickets: Uri,
+    /// Base URL of the orders service.
+    pub orders: Uri,
+    /// Base URL of the expiration service.
+    pub expiration: Uri,
+    /// Base URL of the payments service.
+    pub payments: Uri,
+}
+
+impl ServiceUrls {
+    fn of(&self, service: Service) -> &Uri {
+        match service {
+            Service::Auth => &self.auth,
+            Service::Tickets => &self.tickets,
+            Service::Orders => &self.orders,
+            Service::Expiration => &self.expiration,
+            Service::Payments => &self.payments,
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// No service owns this path; a mistake of ours, not of the person.
+    #[error("no service owns {0}")]
+    NoOwner(String),
+    /// The service could not be reached, or the connection broke.
+    #[error("{service} cannot be reached: {source}")]
+    Unreachable {
+        /// Which service.
+        service: &'static str,
+        /// What went wrong underneath.
+        source: BoxError,
+    },
+    /// The service did not answer in time.
+    #[error("{service} did not answer within {seconds} s")]
+    TimedOut {
+        /// Which service.
+        service: &'static str,
+        /// How long it was given.
+        seconds: u64,
+    },
+    /// The answer broke off or is larger than `ANSWER_BYTES_MAX`.
+    #[error("the answer of {service} cannot be read: {source}")]
+    Unreadable {
+        /// Which service.
+        service: &'static str,
+        /// What went wrong underneath.
+        source: BoxError,
+    },
+}
+
+/// One request to a service.
+#[derive(Clone, Debug)]
+pub struct Call {
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+    peer: Option<SocketAddr>,
+    wait_seconds: u64,
+}
+
+impl Call {
+    /// A call without a body. `path` starts with `/` and is already percent-encoded.
+    pub fn new(method: Method, path: impl Into<String>) -> Call {
+        Call {
+            method,
+            path: path.into(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            peer: None,
+            wait_seconds: 0,
+        }
+    }
+
+    /// A read.
+    pub fn get(path: impl Into<String>) -> Call {
+        Call::new(Method::GET, path)
+    }
+
+    /// A call with a JSON body.
+    pub fn json(method: Method, path: impl Into<String>, body: &impl Serialize) -> Call {
+        let mut call = Call::new(method, path);
+        call.body = serde_json::to_vec(body)
+            .expect("the site's own request types always serialise")
+            .into();
+        call.headers
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        call
+    }
+
+    /// Speaks for the person whose token this is.
+    pub fn bearer(mut self, token: Option<&str>) -> Call {
+        if let Some(value) = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok()) {
+            self.headers.insert(header::AUTHORIZATION, value);
+        }
+        self
+    }
+
+    /// Tells the service on whose behalf the site calls, so that throttling meets the right address.
+    pub fn from_peer(mut self, peer: Option<SocketAddr>, forwarded: Option<&HeaderValue>) -> Call {
+        self.peer = peer;
+        if let Some(value) = forwarded {
+            self.headers.insert(FORWARDED_FOR, value.clone());
+        }
+        self
+    }
+
+    /// Carries the trace of the person's request on to the service.
+    pub fn traced(mut self, traceparent: Option<&HeaderValue>) -> Call {
+        if let Some(value) = traceparent {
+            self.headers
+                .insert(HeaderName::from_static("traceparent"), value.clone());
+        }
+        self
+    }
+
+    /// Acts only if the entity is still at this version.
+    pub fn if_match(self, version: u64) -> Call {
+        self.with(header::IF_MATCH, HeaderValue::try_from(format!("\"{version}\"")))
+    }
+
+    /// Asks for news since this version, and gives the service `seconds` to wait for some.
+    pub fn changed_since(mut self, version: u64, seconds: u64) -> Call {
+        self.wait_seconds = seconds;
+        self.with(
+            header::IF_NONE_MATCH,
+            HeaderValue::try_from(format!("\"{version}\"")),
+        )
+        .with(PREFER, HeaderValue::try_from(format!("wait={seconds}")))
+    }
+
+    /// Makes a repeat of the same submission the same act. A key that is no header value is left out.
+    pub fn idempotency_key(self, key: &str) -> Call {
+        self.with(IDEMPOTENCY_KEY, HeaderValue::try_from(key))
+    }
+
+    fn with<E>(mut self, name: HeaderName, value: Result<HeaderValue, E>) -> Call {
+        if let Ok(value) = value {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+}
+
+/// What a service answered, read to the end.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// Reads the body as JSON.
+    ///
+    /// # Errors
+    /// The body is not JSON of that shape.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.body)
+    }
+}
+
+/// The services, however they are reached.
+#[derive(Clone)]
+pub struct Upstream(Form);
+
+#[derive(Clone)]
+enum Form {
+    Http {
+        client: Client<HttpConnector, Full<Bytes>>,
+        urls: Box<ServiceUrls>,
+    },
+    InProcess {
+        api: Router,
+        internal: Vec<(Service, Router)>,
+    },
+}
+
+impl Upstream {
+    /// Services that are processes of their own.
+    pub fn http(urls: ServiceUrls) -> Upstream {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(Duration::from_secs(CONNECT_SECONDS_MAX)));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(Duration::from_secs(IDLE_SECONDS_MAX))
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Upstream(Form::Http {
+            client,
+            urls: Box::new(urls),
+        })
+    }
+
+    /// Services of the same process: `api` answers every `/api/...` path, without a socket.
+    pub fn in_process(api: Router) -> Upstream {
+        Upstream(Form::InProcess {
+            api,
+            internal: Vec::new(),
+        })
+    }
+
+    /// Adds the router that answers a service's `/internal/...` paths in the same process. Over HTTP a
+    /// service answers them itself, so there this changes nothing.
+    #[must_use]
+    pub fn with_internal(mut self, service: Service, router: Router) -> Upstream {
+        match &mut self.0 {
+            Form::Http { .. } => {}
+            Form::InProcess { internal, .. } => internal.push((service, router)),
+        }
+        self
+    }
+
+    /// Calls the owner of the call's path.
+    ///
+    /// # Errors
+    /// There is no answer; an answer that says no is an `Answer`.
+    pub async fn send(&self, call: Call) -> Result<Answer, UpstreamError> {
+        match Service::of_path(&call.path) {
+            Some(service) => self.send_to(service, call).await,
+            None => Err(UpstreamError::NoOwner(call.path)),
+        }
+    }
+
+    /// Calls one service by name, for its `/internal/...` paths.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn send_to(&self, service: Service, call: Call) -> Result<Answer, UpstreamError> {
+        let seconds = CALL_SECONDS_MAX + call.wait_seconds;
+        let answer = async {
+            match &self.0 {
+                Form::Http { client, urls } => over_http(client, urls, service, call).await,
+                Form::InProcess { api, internal } => {
+                    let router = if call.path.starts_with("/internal/") {
+                        internal
+                            .iter()
+                            .find(|(owner, _)| *owner == service)
+                            .map(|(_, router)| router)
+                    } else {
+                        Some(api)
+                    };
+                    match router {
+                        Some(router) => within(router.clone(), service, call).await,
+                        None => Err(UpstreamError::NoOwner(call.path)),
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(seconds), answer)
+            .await
+            .map_err(|_| UpstreamError::TimedOut {
+                service: service.name(),
+                seconds,
+            })?
+    }
+}
+
+async fn over_http(
+    client: &Client<HttpConnector, Full<Bytes>>,
+    urls: &ServiceUrls,
+    service: Service,
+    call: Call,
+) -> Result<Answer, UpstreamError> {
+    let unreachable = |source: BoxError| UpstreamError::Unreachable {
+        service: service.name(),
+        source,
+    };
+    let base = urls.of(service).to_string();
+    let uri: Uri = format!("{}{}", base.trim_end_matches('/'), call.path)
+        .parse()
+        .map_err(|error| unreachable(Box::new(error)))?;
+    let mut headers = call.headers;
+    append_peer(&mut headers, call.peer);
+    let request = || {
+        let mut request = Request::new(Full::new(call.body.clone()));
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = headers.clone();
+        request
+    };
+    // Only reads are repeated: whether a write that broke off took effect is not known here.
+    let mut pauses = if call.method == Method::GET {
+        RETRY_PAUSES_MILLIS.iter()
+    } else {
+        [].iter()
+    };
+    loop {
+        match client.request(request()).await {
+            Ok(response) => {
+                let (parts, body) = response.into_parts();
+                return read(service, parts, body).await;
+            }
+            Err(error) => match pauses.next() {
+                Some(millis) => tokio::time::sleep(Duration::from_millis(*millis)).await,
+                None => return Err(unreachable(Box::new(error))),
+            },
+        }
+    }
+}
+
+async fn within(router: Router, service: Service, call: Call) -> Result<Answer, UpstreamError> {
+    let mut request = Request::new(Body::from(call.body));
+    *request.method_mut() = call.method;
+    *request.uri_mut() =
+        call.path
+            .parse()
+            .map_err(|error: axum::http::uri::InvalidUri| UpstreamError::Unreachable {
+                service: service.name(),
+                source: Box::new(error),
+            })?;
+    *request.headers_mut() = call.headers;
+    if let Some(peer) = call.peer {
+        // The service sees the same peer that the site saw, as if it had been asked directly.
+        request.extensions_mut().insert(ConnectInfo(peer));
+    }
+    let response = match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    let (parts, body) = response.into_parts();
+    read(service, parts, body).await
+}
+
+async fn read<B>(
+    service: Service,
+    parts: axum::http::response::Parts,
+    body: B,
+) -> Result<Answer, UpstreamError>
+where
+    B: axum::body::HttpBody<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let body = Limited::new(body, ANSWER_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(|source| UpstreamError::Unreadable {
+            service: service.name(),
+            source,
+        })?
+        .to_bytes();
+    Ok(Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    })
+}
+
+/// Adds the peer at the end of `X-Forwarded-For`, as each proxy on the way does.
+fn append_peer(headers: &mut HeaderMap, peer: Option<SocketAddr>) {
+    let Some(peer) = peer else { return };
+    let before = headers.get(FORWARDED_FOR).and_then(|value| value.to_str().ok());
+    let chain = match before {
+        Some(before) => format!("{before}, {}", peer.ip()),
+        None => peer.ip().to_string(),
+    };
+    if let Ok(value) = HeaderValue::try_from(chain) {
+        headers.insert(FORWARDED_FOR, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_of_a_path_is_told_by_its_prefix() {
+        assert_eq!(Service::of_path("/api/users/signin"), Some(Service::Auth));
+        assert_eq!(Service::of_path("/api/tickets?q=a"), Some(Service::Tickets));
+        assert_eq!(Service::of_path("/api/orders/1/refund"), Some(Service::Orders));
+        assert_eq!(Service::of_path("/api/payments"), Some(Service::Payments));
+        assert_eq!(Service::of_path("/api/ticketsandmore"), None);
+        assert_eq!(Service::of_path("/internal/status"), None);
+    }
+
+    #[test]
+    fn the_peer_is_added_behind_what_is_there() {
+        let mut headers = HeaderMap::new();
+        append_peer(&mut headers, Some(([10, 0, 0, 1], 99).into()));
+        append_peer(&mut headers, Some(([10, 0, 0, 2], 99).into()));
+        assert_eq!(headers[FORWARDED_FOR], "10.0.0.1, 10.0.0.2");
+    }
+}
