@@ -1,0 +1,23 @@
+//! The HTTP edge that all services share: extractors whose refusals are problems that name the field, and the
+//! small headers of the contract (`ETag`, `If-Match`, `Prefer`, `Link`).
+//!
+//! Handlers take these instead of axum's own, whose refusals are plain text.
+
+mod conditional;
+mod decimal;
+mod describe;
+mod edge;
+mod json;
+mod page;
+mod params;
+mod prefer;
+
+pub use conditional::{ETag, IfMatch, IfNoneMatch};
+pub use decimal::Decimal;
+pub use edge::{BODY_BYTES_MAX, REQUEST_SECONDS_MAX, edge};
+pub use json::{Json, parse_json};
+pub use page::{Links, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Page};
+pub use params::{Path, Query};
+pub use prefer::{Prefer, WAIT_SECONDS_MAX};
+
+
