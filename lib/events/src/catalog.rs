@@ -48,7 +48,7 @@ macro_rules! catalog {
         }
 
         /// A fact: something that has happened, with the full state of what it concerns.
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
         #[serde(untagged)]
         pub enum Event { $($(#[$doc])* $variant($payload)),* }
 

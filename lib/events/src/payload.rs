@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Money, OrderId, PaymentId, SessionId, TicketId, Timestamp, UserId, Version};
 
 /// A person has an account. No e-mail address travels on the bus.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UserRegistered {
     /// Who.
@@ -14,7 +14,7 @@ pub struct UserRegistered {
 }
 
 /// Tokens that are no longer good, although they have not expired.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SessionRevoked {
     /// Whose.
@@ -30,7 +30,7 @@ pub struct SessionRevoked {
 }
 
 /// A key that tokens will be signed with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyPublished {
     /// The key's name: its RFC 7638 thumbprint.
@@ -42,7 +42,7 @@ pub struct KeyPublished {
 }
 
 /// A key whose last token has expired.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyRetired {
     /// The key's name.
@@ -50,7 +50,7 @@ pub struct KeyRetired {
 }
 
 /// A listing, whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TicketSnapshot {
     /// Which.
@@ -96,7 +96,7 @@ pub enum RejectReason {
 }
 
 /// What became of one order's claim on a ticket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TicketChange {
     /// The ticket after the change; nothing if an order was refused for a ticket that does not exist.
@@ -235,7 +235,7 @@ impl CancelReason {
 }
 
 /// The ticket as it was when it was ordered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OrderedTicket {
     /// Which.
@@ -255,7 +255,7 @@ pub struct OrderedTicket {
 }
 
 /// An order, whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OrderSnapshot {
     /// Which.
@@ -281,7 +281,7 @@ pub struct OrderSnapshot {
 }
 
 /// The orders service will not expire an order yet: by its own clock the time has not run out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OrderNotDue {
     /// Which.
@@ -291,7 +291,7 @@ pub struct OrderNotDue {
 }
 
 /// An order's time has run out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OrderExpired {
     /// Which.
@@ -327,7 +327,7 @@ pub enum FailureReason {
 }
 
 /// A payment, whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PaymentSnapshot {
     /// Which.
