@@ -1,0 +1,69 @@
+//! The account that calls are made with, and which combinations of key and address are refused.
+
+use std::fmt;
+
+/// The stand-in's key, which means nothing to Stripe.
+const FAKE_KEY: &str = "sk_test_boxoffice";
+const STRIPE_HOST: &str = "api.stripe.com";
+
+/// The account that is used.
+#[derive(Clone)]
+pub struct StripeAccount {
+    /// The secret key.
+    pub secret_key: String,
+    /// Another address than Stripe's own, for the stand-in.
+    pub api_base: Option<String>,
+}
+
+impl fmt::Debug for StripeAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StripeAccount")
+            .field("api_base", &self.api_base)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an account can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccountError {
+    /// Real money must not go to anything but Stripe.
+    #[error(
+        "STRIPE_SECRET_KEY is a live key, but STRIPE_API_BASE points elsewhere than to Stripe: unset one of them"
+    )]
+    LiveKeyElsewhere,
+    /// The stand-in's key is worth nothing at Stripe.
+    #[error(
+        "STRIPE_SECRET_KEY is the stand-in's key: set STRIPE_API_BASE to the stand-in's address, or use a real key"
+    )]
+    FakeKeyAtStripe,
+    /// Not a secret key.
+    #[error("STRIPE_SECRET_KEY must be a secret key: it begins with sk_ or rk_")]
+    NotAKey,
+    /// The client can't be built.
+    #[error("STRIPE_API_BASE or STRIPE_SECRET_KEY can't be used: {0}")]
+    Unusable(String),
+}
+
+impl StripeAccount {
+    pub(super) fn check(&self) -> Result<(), AccountError> {
+        let key = self.secret_key.as_str();
+        if !(key.starts_with("sk_") || key.starts_with("rk_")) {
+            return Err(AccountError::NotAKey);
+        }
+        let elsewhere = self.api_base.as_deref().is_some_and(|base| !is_stripe(base));
+        let live = key.starts_with("sk_live_") || key.starts_with("rk_live_");
+        if live && elsewhere {
+            return Err(AccountError::LiveKeyElsewhere);
+        }
+        if key == FAKE_KEY && !elsewhere {
+            return Err(AccountError::FakeKeyAtStripe);
+        }
+        Ok(())
+    }
+}
+
+fn is_stripe(base: &str) -> bool {
+    base.trim_end_matches('/')
+        .strip_prefix("https://")
+        .is_some_and(|host| host == STRIPE_HOST || host == "api.stripe.com:443")
+}
