@@ -1,0 +1,247 @@
+//! The embedded engine under the store, behind a small interface. The only file that names sled.
+//!
+//! An [`Engine`] keeps bytes under bytes, in order, and knows nothing of rows. It is trusted with little: what
+//! it returns is checked by checksums and counts, and after its first error it is closed and opened again.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::errors::panic_message;
+
+/// How much the engine may cache of its pages; the rows are small and the kernel caches the file as well.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The file that sled keeps its log in.
+const DB_FILE: &str = "db";
+
+/// Where sled puts what is too large for its log.
+const BLOBS_DIR: &str = "blobs";
+
+/// An error of the engine. There is one kind: whatever it is, the handle is not used again.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct EngineError(pub String);
+
+impl From<std::io::Error> for EngineError {
+    fn from(error: std::io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// One write of a batch: a key, and its new value or nothing.
+pub type Write = (Box<[u8]>, Option<Vec<u8>>);
+
+/// Bytes under bytes, in order.
+pub trait Engine: Send + Sync {
+    /// The value under a key.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError>;
+
+    /// Shows every key from `from` on, and its value, in order, until `visit` breaks.
+    ///
+    /// # Errors
+    /// When something can't be read.
+    fn scan(
+        &self,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), EngineError>;
+
+    /// Applies all of a batch, or, after a crash, none of it.
+    ///
+    /// # Errors
+    /// When that failed; what became of the batch is then unknown.
+    fn apply(&self, writes: Vec<Write>) -> Result<(), EngineError>;
+
+    /// Hands what was applied to the kernel.
+    ///
+    /// # Errors
+    /// When that failed; what became of it is then unknown.
+    fn flush(&self) -> Result<(), EngineError>;
+
+    /// Has the kernel put what was flushed onto the disk.
+    ///
+    /// # Errors
+    /// When that failed; what became of it is then unknown.
+    fn sync(&self) -> Result<(), EngineError>;
+}
+
+/// Opens an engine in a directory.
+pub trait OpenEngine: Send + Sync {
+    /// Opens what is there, or makes a new one. May panic and may hang: the caller is prepared for both.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    fn open(&self, dir: &Path) -> Result<Box<dyn Engine>, EngineError>;
+
+    /// Whether there is anything in the directory to be opened.
+    fn exists(&self, dir: &Path) -> bool;
+
+    /// How many bytes opening has to read, to bound how long it may take.
+    fn bytes(&self, dir: &Path) -> u64;
+
+    /// Clears away what a kill can leave behind. The caller holds the directory's lock.
+    ///
+    /// # Errors
+    /// When a leftover can't be removed.
+    fn clear_leftovers(&self, dir: &Path) -> Result<(), EngineError>;
+}
+
+/// The engine of production: sled 0.34.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disk;
+
+impl OpenEngine for Disk {
+    fn open(&self, dir: &Path) -> Result<Box<dyn Engine>, EngineError> {
+        guarded(|| {
+            // sled's own flusher would run beside the writer for nothing: every batch is flushed at once.
+            let db = sled::Config::new()
+                .path(dir)
+                .cache_capacity(CACHE_BYTES)
+                .flush_every_ms(None)
+                .mode(sled::Mode::HighThroughput)
+                .open()
+                .map_err(|error| EngineError(error.to_string()))?;
+            Ok(Box::new(Sled {
+                db,
+                file: File::open(dir.join(DB_FILE))?,
+                blobs_dir: dir.join(BLOBS_DIR),
+                blobs_synced: Mutex::new(HashSet::new()),
+            }) as Box<dyn Engine>)
+        })
+    }
+
+    fn exists(&self, dir: &Path) -> bool {
+        std::fs::metadata(dir.join(DB_FILE)).is_ok_and(|file| file.len() > 0)
+    }
+
+    fn bytes(&self, dir: &Path) -> u64 {
+        std::fs::metadata(dir.join(DB_FILE)).map_or(0, |file| file.len())
+    }
+
+    fn clear_leftovers(&self, dir: &Path) -> Result<(), EngineError> {
+        // A kill while sled writes a snapshot leaves `snap.*.generating`, which its loader would take for the
+        // newest snapshot. Deleting it costs nothing: the log holds all that it would have held.
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("snap.") && name.ends_with(".generating") {
+                tracing::warn!(file = %entry.path().display(), "removing what a kill left of an unfinished snapshot");
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Sled {
+    db: sled::Db,
+    /// Our own handle on sled's log: its `flush` is no fsync.
+    file: File,
+    blobs_dir: PathBuf,
+    blobs_synced: Mutex<HashSet<OsString>>,
+}
+
+impl Sled {
+    /// sled writes a page that has grown beyond an eighth of a megabyte into a file of its own, and never syncs
+    /// that file. Without this, a power cut would take such a page and all the rows on it.
+    fn sync_blobs(&self) -> Result<(), EngineError> {
+        let mut present = HashSet::new();
+        let mut fresh = false;
+        let mut synced = self
+            .blobs_synced
+            .lock()
+            .map_err(|_| EngineError("an earlier sync of large pages panicked".to_owned()))?;
+        for entry in std::fs::read_dir(&self.blobs_dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if !synced.contains(&name) {
+                match File::open(entry.path()) {
+                    Ok(file) => {
+                        file.sync_all()?;
+                        fresh = true;
+                    }
+                    // sled removes a page's file when the page has been rewritten, at any time.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            present.insert(name);
+        }
+        if fresh {
+            File::open(&self.blobs_dir)?.sync_all()?;
+        }
+        *synced = present;
+        Ok(())
+    }
+}
+
+impl Engine for Sled {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        guarded(|| match self.db.get(key) {
+            Ok(value) => Ok(value.map(|value| value.to_vec())),
+            Err(error) => Err(EngineError(error.to_string())),
+        })
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        guarded(|| {
+            for entry in self.db.range(from..) {
+                let (key, value) = entry.map_err(|error| EngineError(error.to_string()))?;
+                if visit(&key, &value).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn apply(&self, writes: Vec<Write>) -> Result<(), EngineError> {
+        guarded(|| {
+            let mut batch = sled::Batch::default();
+            for (key, value) in writes {
+                match value {
+                    Some(value) => batch.insert(key, value),
+                    None => batch.remove(key),
+                }
+            }
+            self.db
+                .apply_batch(batch)
+                .map_err(|error| EngineError(error.to_string()))
+        })
+    }
+
+    fn flush(&self) -> Result<(), EngineError> {
+        guarded(|| match self.db.flush() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(EngineError(error.to_string())),
+        })
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        self.sync_blobs()?;
+        Ok(self.file.sync_data()?)
+    }
+}
+
+/// sled panics where others return an error (a page that can't be read, for one); that is an error here.
+fn guarded<T>(f: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        Err(EngineError(format!(
+            "the engine panicked: {}",
+            panic_message(&*panic)
+        )))
+    })
+}

@@ -1,0 +1,83 @@
+//! What the handles of a store and its writer share.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use events::Position;
+use tokio::sync::watch;
+
+use crate::batch::Slots;
+use crate::changed::Watchers;
+use crate::engine::Engine;
+use crate::errors::panic_message;
+use crate::health::Health;
+use crate::instruments::Instruments;
+use crate::open::Options;
+use crate::queue::Queue;
+use crate::state::{Durable, Indexed};
+
+/// What the handles of a store and its writer share. Locks are taken in the order of the fields.
+pub(crate) struct Shared<I> {
+    pub(crate) options: Options,
+    pub(crate) health: Health,
+    pub(crate) queue: Queue<I>,
+    /// Readers hold it while they read, so that a handle that is given up is gone when its lock is had.
+    pub(crate) engine: RwLock<Option<Box<dyn Engine>>>,
+    pub(crate) indexed: RwLock<Indexed<I>>,
+    durable: Mutex<Durable>,
+    /// The rows of the batch that is being written: until it is durable, readers see what was before.
+    pub(crate) hidden: RwLock<Slots>,
+    pub(crate) watchers: Arc<Watchers>,
+    pub(crate) durable_position: watch::Sender<Position>,
+    pub(crate) instruments: Instruments,
+}
+
+impl<I> Shared<I> {
+    pub(crate) fn new(
+        options: Options,
+        engine: Box<dyn Engine>,
+        indexed: Indexed<I>,
+        durable: Durable,
+    ) -> Self {
+        let instruments = Instruments::new(options.source);
+        instruments.stands(durable.meta, durable.dead_letters);
+        Self {
+            options,
+            health: Health::serving(),
+            queue: Queue::new(),
+            engine: RwLock::new(Some(engine)),
+            indexed: RwLock::new(indexed),
+            durable_position: watch::Sender::new(durable.meta.position()),
+            durable: Mutex::new(durable),
+            hidden: RwLock::default(),
+            watchers: Arc::default(),
+            instruments,
+        }
+    }
+
+    pub(crate) fn durable(&self) -> MutexGuard<'_, Durable> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hides a batch's rows from readers before it is applied.
+    pub(crate) fn hide(&self, slots: Slots) {
+        *self.hidden.write().unwrap_or_else(PoisonError::into_inner) = slots;
+    }
+
+    /// Shows a batch's rows to readers, and returns which they were.
+    pub(crate) fn reveal(&self) -> Slots {
+        std::mem::take(&mut *self.hidden.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives the engine's handle up; what is wrong with it may make even that panic.
+    pub(crate) fn drop_engine(&self) {
+        let engine = self.engine.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(engine))) {
+            tracing::error!(
+                store = %self.options.source,
+                panic = panic_message(&*panic),
+                "closing the engine panicked"
+            );
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The one writer: runs the transactions that wait, writes what they staged as one batch, syncs, and only then
+//! answers. A step like all others: a thread loops over [`Writer::write_once`] in production, a test drives it.
+//!
+//! After any error of batch, flush or sync the engine's handle is not used again. Whoever waits learns that the
+//! outcome is unknown, and the engine is opened anew, with all the checks of a start.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::batch::{Batch, Finished};
+use crate::engine::{Engine, EngineError};
+use crate::errors::panic_message;
+use crate::head::{HeadFile, Meta};
+use crate::health::State;
+use crate::indexes::Indexes;
+use crate::lock::DirLock;
+use crate::open::{self, Opened};
+use crate::outbox::OutboxRow;
+use crate::queue::{Outcome, Ran};
+use crate::record::Record;
+use crate::shared::Shared;
+use crate::txn::Txn;
+
+/// How many transactions share one sync.
+pub const TRANSACTIONS_PER_BATCH_MAX: usize = 1_024;
+
+/// How many rows a batch stages before it takes no further transaction; the one that goes beyond is the last.
+const ROWS_PER_BATCH_MAX: usize = 16_384;
+
+/// How long the writer waits before it opens a failed engine again: at first, and at most.
+const REOPEN_MILLIS_MIN: u64 = 50;
+const REOPEN_MILLIS_MAX: u64 = 5_000;
+
+/// What one step of the writer did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrote {
+    /// Nothing waited.
+    Nothing,
+    /// A batch of so many transactions is durable, and they are answered.
+    Batch {
+        /// How many.
+        transactions: usize,
+    },
+    /// Writing failed; the next step opens the engine again.
+    Failed,
+    /// The engine is open again.
+    Reopened,
+    /// The engine is not open yet; a later step tries again.
+    StillFailed,
+}
+
+/// The one that writes. Dropping it closes the store.
+pub struct Writer<I: Indexes> {
+    shared: Arc<Shared<I>>,
+    head: HeadFile,
+    // Last, so that the directory is free only after the engine is gone.
+    _lock: DirLock,
+}
+
+impl<I: Indexes> Writer<I> {
+    pub(crate) fn new(shared: Arc<Shared<I>>, head: HeadFile, lock: DirLock) -> Self {
+        Self {
+            shared,
+            head,
+            _lock: lock,
+        }
+    }
+
+    /// Writes whatever waits, or, after a failure, tries to open the engine again. Never waits.
+    pub fn write_once(&mut self) -> Wrote {
+        match self.shared.health.state() {
+            State::Serving => self.write_batch(),
+            State::Reopening { .. } => self.reopen(),
+            State::Old { .. } | State::Closed => {
+                self.shared.queue.stop();
+                Wrote::Nothing
+            }
+        }
+    }
+
+    /// Writes until the store is closed and nothing waits any more.
+    pub(crate) fn run(mut self) {
+        let mut pause_millis = REOPEN_MILLIS_MIN;
+        let mut pause = None;
+        while self.shared.queue.wait(pause) {
+            pause = match self.write_once() {
+                Wrote::Nothing | Wrote::Batch { .. } | Wrote::Reopened => {
+                    pause_millis = REOPEN_MILLIS_MIN;
+                    None
+                }
+                Wrote::Failed | Wrote::StillFailed => {
+                    let pause = Duration::from_millis(pause_millis);
+                    pause_millis = (pause_millis * 2).min(REOPEN_MILLIS_MAX);
+                    Some(pause)
+                }
+            };
+        }
+    }
+
+    fn write_batch(&mut self) -> Wrote {
+        let waiting = self.shared.queue.take(TRANSACTIONS_PER_BATCH_MAX);
+        if waiting.is_empty() {
+            return Wrote::Nothing;
+        }
+        let durable = self.shared.durable().meta;
+        let mut ran = Vec::with_capacity(waiting.len());
+        let written = {
+            let engine = self.shared.engine.read().unwrap_or_else(PoisonError::into_inner);
+            match engine.as_deref() {
+                Some(engine) => {
+                    let shared = &self.shared;
+                    catch_unwind(AssertUnwindSafe(|| {
+                        let batch = run_all(shared, engine, durable, waiting, &mut ran);
+                        write(shared, engine, durable, batch?)
+                    }))
+                    .unwrap_or_else(|panic| Err(EngineError(panic_message(&*panic))))
+                }
+                None => Err(EngineError("the engine is not open".to_owned())),
+            }
+        };
+        let transactions = ran.len();
+        let refused = ran.iter().filter(|ran| ran.refused).count();
+        self.shared.instruments.ran(
+            u32::try_from(transactions).unwrap_or(u32::MAX),
+            u32::try_from(refused).unwrap_or(u32::MAX),
+            self.shared.queue.len(),
+        );
+        let (outcome, wrote) = match written {
+            Ok(finished) => {
+                if let Some(finished) = finished {
+                    self.publish(finished);
+                }
+                (Outcome::Durable, Wrote::Batch { transactions })
+            }
+            Err(error) => (Outcome::Unknown(self.fail(&error)), Wrote::Failed),
+        };
+        for ran in ran {
+            (ran.answer)(&outcome);
+        }
+        wrote
+    }
+
+    /// Makes known what has just become durable: to readers, to those who wait for a row, to the relay.
+    fn publish(&self, finished: Finished) {
+        let Finished { spans, meta, .. } = finished;
+        if let Err(error) = self.head.write(meta) {
+            // The store is ahead of its head file then, which is as after a kill: nothing is lost by it.
+            tracing::warn!(store = %self.shared.options.source, %error, "the head file could not be written");
+        }
+        let emitted = !spans.is_empty();
+        let slots = self.shared.reveal();
+        {
+            let (cursors, dead_letters) = {
+                let indexed = self.shared.indexed.read().unwrap_or_else(PoisonError::into_inner);
+                (indexed.cursors, indexed.dead_letters)
+            };
+            let mut durable = self.shared.durable();
+            durable.meta = meta;
+            durable.cursors = cursors;
+            durable.dead_letters = dead_letters;
+            for (key, slot) in &slots {
+                if let ([byte, first @ ..], None) = (&**key, &slot.now)
+                    && *byte == OutboxRow::TABLE.0
+                    && let Ok(first) = first.try_into()
+                {
+                    durable.spans.remove(events::Seq(u64::from_be_bytes(first)));
+                }
+            }
+            for span in spans {
+                if let Err(error) = durable.spans.push(span) {
+                    tracing::error!(store = %self.shared.options.source, %error, "the outbox has a hole");
+                }
+            }
+            self.shared.instruments.stands(meta, dead_letters);
+        }
+        self.shared.watchers.wake(slots.keys());
+        if emitted {
+            self.shared.durable_position.send_replace(meta.position());
+        }
+    }
+
+    /// Gives the engine's handle up.
+    fn fail(&self, error: &EngineError) -> Arc<str> {
+        let why: Arc<str> = error.0.as_str().into();
+        tracing::error!(store = %self.shared.options.source, error = %why, "writing failed; the store is opened again");
+        self.shared.instruments.failed();
+        self.shared.health.set(State::Reopening {
+            since: Instant::now(),
+            error: Arc::clone(&why),
+        });
+        self.shared.queue.stop();
+        self.shared.drop_engine();
+        why
+    }
+
+    fn reopen(&self) -> Wrote {
+        let shared = &self.shared;
+        let reached = shared.durable().meta;
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            open::open::<I>(&shared.options, Some(reached))
+        }));
+        let why = match opened {
+            Ok(Ok(opened)) => {
+                self.resume(opened);
+                return Wrote::Reopened;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic_message(&*panic),
+        };
+        if let State::Reopening { since, error } = shared.health.state()
+            && *error != *why
+        {
+            tracing::error!(store = %shared.options.source, error = %why, "the store can't be opened again yet");
+            shared.health.set(State::Reopening {
+                since,
+                error: why.into(),
+            });
+        }
+        Wrote::StillFailed
+    }
+
+    fn resume(&self, opened: Opened<I>) {
+        let shared = &self.shared;
+        let Opened { engine, gathered, .. } = opened;
+        let meta = gathered.durable.meta;
+        *shared.indexed.write().unwrap_or_else(PoisonError::into_inner) = gathered.indexed;
+        shared.indexed.clear_poison();
+        *shared.durable() = gathered.durable;
+        drop(shared.reveal());
+        *shared.engine.write().unwrap_or_else(PoisonError::into_inner) = Some(engine);
+        shared.health.set(State::Serving);
+        shared.queue.start();
+        tracing::info!(store = %shared.options.source, head = %meta.position(), rows = meta.keys, "the store is open again");
+        shared.watchers.wake_all();
+        shared.durable_position.send_replace(meta.position());
+    }
+}
+
+impl<I: Indexes> Drop for Writer<I> {
+    fn drop(&mut self) {
+        self.shared.health.set(State::Closed);
+        self.shared.queue.close();
+        self.shared.queue.stop();
+        self.shared.drop_engine();
+        self.shared.watchers.wake_all();
+        if let Err(error) = self.head.sync() {
+            tracing::warn!(store = %self.shared.options.source, %error, "the head file could not be synced");
+        }
+    }
+}
+
+/// Runs the transactions, in order, until all have run or the batch is large enough.
+fn run_all<I: Indexes>(
+    shared: &Shared<I>,
+    engine: &dyn Engine,
+    durable: Meta,
+    mut waiting: std::collections::VecDeque<crate::queue::Job<I>>,
+    ran: &mut Vec<Ran>,
+) -> Result<Batch, EngineError> {
+    let mut batch = Batch::new(durable);
+    while batch.staged() < ROWS_PER_BATCH_MAX
+        && let Some(job) = waiting.pop_front()
+    {
+        let mut txn = Txn::new(
+            &mut batch,
+            engine,
+            &shared.indexed,
+            shared.options.source,
+            job.context,
+        );
+        ran.push((job.run)(&mut txn));
+        if shared.indexed.is_poisoned() {
+            return Err(EngineError(
+                "an index panicked; all indexes are rebuilt".to_owned(),
+            ));
+        }
+    }
+    if !waiting.is_empty() {
+        shared.queue.put_back(waiting);
+    }
+    Ok(batch)
+}
+
+/// Writes a batch, and returns when it is on the disk. Readers see what was before until it is published.
+fn write<I: Indexes>(
+    shared: &Shared<I>,
+    engine: &dyn Engine,
+    durable: Meta,
+    batch: Batch,
+) -> Result<Option<Finished>, EngineError> {
+    let Some(mut finished) = batch.finish(durable) else {
+        return Ok(None);
+    };
+    if let Some((key, _)) = finished.writes.iter().find(|(_, value)| {
+        value
+            .as_ref()
+            .is_some_and(|value| value.len() > crate::codec::ROW_BYTES_MAX)
+    }) {
+        let table = char::from(*key.first().unwrap_or(&b'?'));
+        return Err(EngineError(format!(
+            "a row of table {table:?} has grown beyond {} bytes",
+            crate::codec::ROW_BYTES_MAX
+        )));
+    }
+    let writes = std::mem::take(&mut finished.writes);
+    shared.hide(std::mem::take(&mut finished.slots));
+    engine.apply(writes)?;
+    let started = Instant::now();
+    engine.flush()?;
+    engine.sync()?;
+    shared.instruments.synced(started.elapsed());
+    Ok(Some(finished))
+}
