@@ -12,6 +12,7 @@ mod ids;
 mod money;
 mod payload;
 mod position;
+mod show_time;
 mod timestamp;
 
 pub use catalog::{Event, EventType, Schema};
@@ -24,4 +25,5 @@ pub use payload::{
     TicketSnapshot, UserRegistered,
 };
 pub use position::{Cause, Epoch, Position, Seq, Source, UnknownSource, Version};
+pub use show_time::{ShowTime, ShowTimeError};
 pub use timestamp::{Timestamp, TimestampError};

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Money, OrderId, PaymentId, SessionId, TicketId, Timestamp, UserId, Version};
+use crate::{Money, OrderId, PaymentId, SessionId, ShowTime, TicketId, Timestamp, UserId, Version};
 
 /// A person has an account. No e-mail address travels on the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -65,8 +65,8 @@ pub struct TicketSnapshot {
     pub description: String,
     /// Where, if said.
     pub venue: Option<String>,
-    /// When the show begins, as the seller wrote it (RFC 3339 with the show's own offset), if said.
-    pub starts_at: Option<String>,
+    /// When the show begins, if said.
+    pub starts_at: Option<ShowTime>,
     /// The price of one piece.
     pub price: Money,
     /// How many pieces are or were for sale.
@@ -250,8 +250,8 @@ pub struct OrderedTicket {
     pub price: Money,
     /// Where, if said.
     pub venue: Option<String>,
-    /// When the show begins, as the seller wrote it, if said.
-    pub starts_at: Option<String>,
+    /// When the show begins, if said.
+    pub starts_at: Option<ShowTime>,
 }
 
 /// An order, whole.

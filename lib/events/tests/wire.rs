@@ -18,7 +18,7 @@ fn ticket() -> TicketSnapshot {
         title: "Nils Frahm, live".into(),
         description: "Row 4 \"centre\"".into(),
         venue: Some("Philharmonie".into()),
-        starts_at: Some("2027-05-01T20:00:00+02:00".into()),
+        starts_at: Some("2027-05-01T20:00:00+02:00".parse().unwrap()),
         price: usd(4550),
         quantity: 4,
         reserved: 1,
