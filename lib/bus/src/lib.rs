@@ -1,1 +1,49 @@
-//! bus
+//! How events travel between the services: over Redis Streams, which may lose anything at any time.
+//!
+//! **outbox → [`Relay`] → stream → [`Consumer`] → [`Handler`]**
+//!
+//! The truth stands in the stores at both ends. The outbox keeps what was published; the consumer's cursor,
+//! moved in the transaction of the effect, says what was applied. In between, Redis is transport and timer:
+//! after a `FLUSHALL` in the middle of everything, the relay sees that the stream is gone and publishes what
+//! it has kept, and the consumers drop what they know. Events of one source arrive in order, each is applied
+//! exactly once, and none is skipped.
+//!
+//! - [`Bus`]: where Redis is; never a reason not to start. [`BusStatus`]: how the parts are doing.
+//! - [`Relay`]: one per service, the only publisher of its stream.
+//! - [`Consumer`]: one per service and source it reads. What can't be applied becomes a dead letter in the
+//!   consumer's store.
+//! - [`ScheduledSet`]: a timer of deadlines.
+//!
+//! It is not a message broker's client for arbitrary messages, knows no subscribers but [`readers`], and holds
+//! no state that it could not find out again.
+//!
+//! # A stream entry
+//! Four fields: `seq` (the number in the producer's outbox), `type`, `subject`, `envelope` (JSON, with the
+//! epoch). The stream's last readable entry is the relay's only mark of how far it has come.
+
+mod apply;
+mod backoff;
+mod bus;
+mod consumer;
+mod decode;
+mod entry;
+mod errors;
+mod handler;
+mod keys;
+mod link;
+mod relay;
+mod requests;
+mod scheduled_set;
+mod status;
+mod stream;
+mod topology;
+mod trim;
+
+pub use bus::{Bus, BusConfig, Clock};
+pub use consumer::{ConsumeError, Consumed, Consumer, HANDLER_TRIES_MAX, READ_ENTRIES_MAX};
+pub use errors::BusError;
+pub use handler::{Applied, Handler, Impossible};
+pub use relay::{RELAY_BYTES_MAX, RELAY_EVENTS_MAX, Relay, RelayError, Relayed};
+pub use scheduled_set::{DUE_ORDERS_MAX, ScheduledSet};
+pub use status::{BusStatus, SourceState, SourceStatus};
+pub use topology::readers;

@@ -1,0 +1,86 @@
+//! The bus as a service sees it: where Redis is, and how its parts are doing.
+
+use std::fmt;
+use std::sync::Arc;
+
+use events::Timestamp;
+
+use crate::errors::BusError;
+use crate::keys::Keys;
+use crate::status::{Board, BusStatus};
+
+/// Tells the time. The one real clock is at the edge of each service; the bus takes it as an argument.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Where the bus is, and what time it is.
+#[derive(Clone)]
+pub struct BusConfig {
+    /// `redis://HOST:PORT`, with a password and a database number where needed.
+    pub redis_url: String,
+    /// Goes before every key, so that tests can share a server. Empty in production.
+    pub prefix: String,
+    /// The service's clock: transactions that apply events run at its time.
+    pub clock: Clock,
+}
+
+/// The bus of one service. Cheap to clone; clones share one status.
+#[derive(Clone)]
+pub struct Bus {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: redis::Client,
+    keys: Keys,
+    clock: Clock,
+    board: Board,
+}
+
+impl Bus {
+    /// Makes a bus without connecting: a Redis that is down makes a service degraded, never unable to start.
+    ///
+    /// # Errors
+    /// When the address can't be one of a Redis server.
+    pub fn new(config: BusConfig) -> Result<Self, BusError> {
+        let client = redis::Client::open(config.redis_url).map_err(BusError::Address)?;
+        let shared = Shared {
+            client,
+            keys: Keys::new(config.prefix),
+            clock: config.clock,
+            board: Board::default(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// How the relay and the consumers of this bus are doing.
+    pub fn status(&self) -> BusStatus {
+        self.shared.board.status()
+    }
+
+    pub(crate) fn client(&self) -> &redis::Client {
+        &self.shared.client
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.shared.keys
+    }
+
+    pub(crate) fn board(&self) -> &Board {
+        &self.shared.board
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.shared.clock)()
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The client would show the address, which may hold a password.
+        f.debug_struct("Bus")
+            .field("keys", self.keys())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,40 @@
+//! The keys in Redis, all of them, in one place.
+//!
+//! | key | what |
+//! | --- | --- |
+//! | `events:SOURCE` | stream: what that service has published; one group per reading service |
+//! | `requests:SOURCE` | stream: what consumers ask of that service's relay; read by the relay only, no group |
+//! | `deadlines` | sorted set: order id by deadline in milliseconds; see [`crate::ScheduledSet`] |
+//!
+//! A prefix goes before each of them, so that tests can share a server; it is empty in production.
+
+use events::Source;
+
+/// Makes the keys of one system.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: impl Into<String>) -> Self {
+        Self {
+            prefix: prefix.into(),
+        }
+    }
+
+    /// The stream that `source` publishes.
+    pub(crate) fn events(&self, source: Source) -> String {
+        format!("{}events:{source}", self.prefix)
+    }
+
+    /// The stream in which consumers ask `source`'s relay.
+    pub(crate) fn requests(&self, source: Source) -> String {
+        format!("{}requests:{source}", self.prefix)
+    }
+
+    /// A scheduled set.
+    pub(crate) fn set(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
