@@ -1,7 +1,41 @@
-//! What each service's main shares.
+//! What each service's main shares: settings, clock, logs and metrics, the HTTP edge, who may do what, reading
+//! what was just written, repeated requests, health, and starting and stopping in order.
+//!
+//! A service implements [`Service`]; its main is `service::run::<App>()`. The one-process `boxoffice` starts
+//! the same services with [`start`], merges their routers, and puts one [`http::edge`] around them.
+//!
+//! There is no domain here, and nothing of one service that another one does not need.
 
+mod access;
 mod clock;
+mod health;
 pub mod http;
-pub mod trace;
+mod idempotency;
+mod internal;
+mod parts;
+mod refusal;
+mod run;
+mod server;
+mod service;
+mod settings;
+mod shutdown;
+mod started;
+mod telemetry;
+mod trace;
+mod waiting;
 
+pub use access::{KeyRow, RevocationRow, feed, stage, tables};
 pub use clock::Clock;
+pub use health::{Health, Probe, router as health_router};
+pub use idempotency::{ClientKey, Once, Reply};
+pub use parts::Parts;
+pub use refusal::OrProblem;
+pub use run::run;
+pub use server::{CONNECTIONS_MAX, DRAIN_SECONDS_MAX, serve};
+pub use service::{Built, Service, StartError, Task};
+pub use settings::{LogFormat, Settings};
+pub use shutdown::{Shutdown, ShutdownTrigger};
+pub use started::{Started, start};
+pub use telemetry::{init_logs, metrics};
+pub use trace::current as current_trace;
+pub use waiting::{FRESH_ID_SECONDS_MAX, LONG_POLLS_MAX, READ_WAIT_MAX, READ_WAITERS_MAX};

@@ -20,4 +20,4 @@ pub use page::{Links, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Page};
 pub use params::{Path, Query};
 pub use prefer::{Prefer, WAIT_SECONDS_MAX};
 
-
+pub(crate) use json::{is_json, read_body};

@@ -1,0 +1,271 @@
+//! Who may do what, as every service knows it by itself: the signing keys and the revocation list, kept as rows
+//! in each service's own store and fed from auth's events.
+
+use std::time::Duration;
+
+use bus::{Applied, Handler, Impossible};
+use events::{
+    Envelope, Event, EventType, KeyPublished, SessionId, SessionRevoked, Timestamp, UserId, Version,
+};
+use session::Verifier;
+use store::codec::{self, DecodeError};
+use store::{Context, Indexes, Record, Store, StoreError, Table, Tables, TransactError, Txn, TxnError};
+
+/// How many rows are read at once when the verifier is filled and when old revocations are looked for.
+const ROWS_PER_SCAN: usize = 1_000;
+
+/// How long a revocation is kept beyond its end, for clocks that disagree.
+const FORGET_SLACK: Duration = Duration::from_secs(5 * 60);
+
+/// The tables that every service's store has. A service's `Indexes::tables` begins with these:
+/// `service::tables().with::<Ticket>()`.
+pub fn tables() -> Tables {
+    Tables::new().with::<KeyRow>().with::<RevocationRow>()
+}
+
+/// A signing key that tokens may be signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRow {
+    /// Its name.
+    pub kid: String,
+    /// The public key, base64url.
+    pub public_key: String,
+    /// The earliest moment at which a token is signed with it.
+    pub usable_from: Timestamp,
+}
+
+/// An entry of the revocation list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevocationRow(pub SessionRevoked);
+
+impl From<KeyPublished> for KeyRow {
+    fn from(key: KeyPublished) -> Self {
+        Self {
+            kid: key.kid,
+            public_key: key.public_key,
+            usable_from: key.usable_from,
+        }
+    }
+}
+
+#[derive(bincode::Encode, bincode::Decode)]
+struct KeyRowV1 {
+    kid: String,
+    public_key: String,
+    usable_from_micros: i64,
+}
+
+impl Record for KeyRow {
+    const TABLE: Table = Table(b'K', "signing key");
+    const SCHEMA: u8 = 1;
+    type Key = String;
+
+    fn key(&self) -> String {
+        self.kid.clone()
+    }
+
+    fn version(&self) -> Version {
+        Version::FIRST
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(&KeyRowV1 {
+            kid: self.kid.clone(),
+            public_key: self.public_key.clone(),
+            usable_from_micros: self.usable_from.as_micros(),
+        })
+    }
+
+    fn decode(schema: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
+        match schema {
+            1 => {
+                let row: KeyRowV1 = codec::decode(bytes)?;
+                Ok(Self {
+                    kid: row.kid,
+                    public_key: row.public_key,
+                    usable_from: Timestamp::from_micros(row.usable_from_micros),
+                })
+            }
+            newer => Err(DecodeError::UnknownSchema(newer)),
+        }
+    }
+}
+
+#[derive(bincode::Encode, bincode::Decode)]
+struct RevocationRowV1 {
+    user_id: [u8; 16],
+    session_id: Option<[u8; 16]>,
+    except: Option<[u8; 16]>,
+    before_micros: i64,
+    until_micros: i64,
+}
+
+/// The person, then the one session, or the moment before which all of theirs are meant.
+impl Record for RevocationRow {
+    const TABLE: Table = Table(b'R', "revocation");
+    const SCHEMA: u8 = 1;
+    type Key = (UserId, [u8; 17]);
+
+    fn key(&self) -> (UserId, [u8; 17]) {
+        let mut rest = [0; 17];
+        match self.0.session_id {
+            Some(session) => {
+                rest[0] = 1;
+                rest[1..].copy_from_slice(&session.to_bytes());
+            }
+            None => rest[1..9].copy_from_slice(&self.0.before.as_micros().to_be_bytes()),
+        }
+        (self.0.user_id, rest)
+    }
+
+    fn version(&self) -> Version {
+        Version::FIRST
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(&RevocationRowV1 {
+            user_id: self.0.user_id.to_bytes(),
+            session_id: self.0.session_id.map(SessionId::to_bytes),
+            except: self.0.except.map(SessionId::to_bytes),
+            before_micros: self.0.before.as_micros(),
+            until_micros: self.0.until.as_micros(),
+        })
+    }
+
+    fn decode(schema: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
+        match schema {
+            1 => {
+                let row: RevocationRowV1 = codec::decode(bytes)?;
+                Ok(Self(SessionRevoked {
+                    user_id: UserId::from_bytes(row.user_id),
+                    session_id: row.session_id.map(SessionId::from_bytes),
+                    except: row.except.map(SessionId::from_bytes),
+                    before: Timestamp::from_micros(row.before_micros),
+                    until: Timestamp::from_micros(row.until_micros),
+                }))
+            }
+            newer => Err(DecodeError::UnknownSchema(newer)),
+        }
+    }
+}
+
+/// Stages what one of auth's events says about keys and sessions; whether it was such an event.
+///
+/// # Errors
+/// When the store can't be read.
+pub fn stage<I: Indexes>(tx: &mut Txn<'_, I>, event: &Event) -> Result<bool, TxnError> {
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other event is of no concern here"
+    )]
+    match event {
+        Event::KeyPublished(key) => tx.put_any(KeyRow::from(key.clone()))?,
+        Event::KeyRetired(key) => tx.delete::<KeyRow>(&key.kid)?,
+        Event::SessionRevoked(revoked) => tx.put_any(RevocationRow(revoked.clone()))?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Tells the verifier what one of auth's events says about keys and sessions.
+///
+/// # Errors
+/// When a published key is no key.
+pub fn feed(verifier: &Verifier, event: &Event) -> Result<(), session::KeyError> {
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other event is of no concern here"
+    )]
+    match event {
+        Event::KeyPublished(key) => verifier.publish_key(&key.kid, &key.public_key)?,
+        Event::KeyRetired(key) => verifier.retire_key(&key.kid),
+        Event::SessionRevoked(revoked) => verifier.revoke(revoked),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Fills a verifier with what the store knows.
+///
+/// # Errors
+/// When the store can't be read.
+pub(crate) fn fill<I: Indexes>(verifier: &Verifier, store: &Store<I>) -> Result<(), StoreError> {
+    for key in all::<I, KeyRow>(store)? {
+        if let Err(error) = verifier.publish_key(&key.kid, &key.public_key) {
+            tracing::error!(kid = key.kid, %error, "a stored signing key is not usable");
+        }
+    }
+    for RevocationRow(revoked) in all::<I, RevocationRow>(store)? {
+        verifier.revoke(&revoked);
+    }
+    Ok(())
+}
+
+/// Forgets revocations whose last token has expired, in the store and in the verifier.
+///
+/// # Errors
+/// When the store can't be read or written.
+pub(crate) async fn forget_expired<I: Indexes>(
+    verifier: &Verifier,
+    store: &Store<I>,
+    now: Timestamp,
+) -> Result<(), TransactError<std::convert::Infallible>> {
+    let before = now.minus(FORGET_SLACK);
+    verifier.forget_expired(before);
+    let over: Vec<RevocationRow> = all::<I, RevocationRow>(store)?
+        .into_iter()
+        .filter(|row| row.0.until <= before)
+        .collect();
+    for rows in over.chunks(ROWS_PER_SCAN) {
+        let keys: Vec<_> = rows.iter().map(Record::key).collect();
+        store
+            .transact(Context::new(now), move |tx| {
+                for key in &keys {
+                    tx.delete::<RevocationRow>(key)?;
+                }
+                Ok(())
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+fn all<I: Indexes, R: Record>(store: &Store<I>) -> Result<Vec<R>, StoreError> {
+    let mut rows: Vec<R> = Vec::new();
+    loop {
+        let last = rows.last().map(Record::key);
+        let page = store.scan::<R>(last.as_ref(), ROWS_PER_SCAN)?;
+        let is_last = page.len() < ROWS_PER_SCAN;
+        rows.extend(page);
+        if is_last {
+            return Ok(rows);
+        }
+    }
+}
+
+/// A service's own handler, with keys and revocations taken care of: no service handles auth's events itself.
+#[derive(Debug)]
+pub(crate) struct WithAccess<H> {
+    pub(crate) own: H,
+    pub(crate) verifier: Verifier,
+}
+
+impl<I: Indexes, H: Handler<I>> Handler<I> for WithAccess<H> {
+    fn concerns(&self, event_type: EventType) -> bool {
+        matches!(
+            event_type,
+            EventType::KeyPublished | EventType::KeyRetired | EventType::SessionRevoked
+        ) || self.own.concerns(event_type)
+    }
+
+    fn apply(&self, tx: &mut Txn<'_, I>, envelope: &Envelope) -> Result<Applied, TransactError<Impossible>> {
+        if !stage(tx, &envelope.event)? {
+            return self.own.apply(tx, envelope);
+        }
+        // The verifier hears of it here and not after the commit: what auth has published is a fact, known to
+        // this store or not, so that being early does no harm and telling it twice changes nothing.
+        feed(&self.verifier, &envelope.event)
+            .map_err(|error| TransactError::Refused(Impossible(error.to_string())))?;
+        Ok(Applied::Done)
+    }
+}

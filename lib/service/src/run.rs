@@ -1,0 +1,95 @@
+//! The main of a service in a process of its own.
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
+use tokio::net::TcpListener;
+
+use crate::settings::{listen_default, listen_variable};
+use crate::{Service, Settings, Shutdown, StartError, health, http, server, start, telemetry};
+
+/// The exit code of a process that could not start.
+const EXIT_NOT_STARTED: u8 = 1;
+
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Config<O: Args> {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    options: O,
+}
+
+/// Runs the service `S` until SIGTERM or ctrl-C. What stops it from starting is said in one sentence on stderr.
+pub fn run<S: Service>() -> ExitCode {
+    let config = configure::<S>();
+    if let Err(error) = telemetry::init_logs(config.settings.log_format) {
+        return not_started::<S>(&error);
+    }
+    telemetry::metrics();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return not_started::<S>(&format!("the runtime can't be started: {error}")),
+    };
+    match runtime.block_on(serve::<S>(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => not_started::<S>(&error.to_string()),
+    }
+}
+
+/// The command line, with the name, the address and the words of this service.
+fn configure<S: Service>() -> Config<S::Options> {
+    let command = Config::<S::Options>::command()
+        .name(S::SOURCE.as_str())
+        .about(S::ABOUT)
+        .mut_arg("listen", |arg| {
+            arg.env(listen_variable(S::SOURCE))
+                .default_value(listen_default(S::SOURCE))
+        });
+    let matches = command.get_matches();
+    Config::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+async fn serve<S: Service>(config: Config<S::Options>) -> Result<(), StartError> {
+    let Config { settings, options } = config;
+    let shutdown = Shutdown::on_signals()
+        .map_err(|error| StartError::Failed(format!("signals can't be listened for: {error}")))?;
+    let refused = |error| StartError::Listen {
+        variable: listen_variable(S::SOURCE),
+        address: settings.listen,
+        error,
+    };
+    // The address first: a process that can't serve should not open a store for nothing.
+    let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let started = start::<S>(&settings, options, shutdown.clone()).await?;
+    let openapi = started.openapi.clone();
+    let router = started
+        .api
+        .clone()
+        .merge(started.internal.clone())
+        .merge(health::router(vec![started.probe.clone()]))
+        .route(
+            "/api/openapi.json",
+            axum::routing::get(async move || axum::Json(openapi)),
+        );
+    #[allow(clippy::print_stdout, reason = "whoever started this reads the address here")]
+    {
+        println!("listening on http://{address}");
+    }
+    tracing::info!(service = %S::SOURCE, %address, "serving");
+    server::serve(listener, http::edge(router), shutdown).await;
+    started.stop().await;
+    Ok(())
+}
+
+fn not_started<S: Service>(why: &str) -> ExitCode {
+    #[allow(
+        clippy::print_stderr,
+        reason = "logs may not be set up, and a person reads this"
+    )]
+    {
+        eprintln!("{}: {why}", S::SOURCE);
+    }
+    ExitCode::from(EXIT_NOT_STARTED)
+}

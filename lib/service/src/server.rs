@@ -1,0 +1,131 @@
+//! Serving HTTP/1.1 within bounds: so many connections, so long a time for a request's headers, and at the end
+//! a drain that lets every accepted request finish.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower::ServiceExt as _;
+
+use crate::Shutdown;
+
+/// How many connections are open at once. The next one waits in the listener's backlog until one closes.
+pub const CONNECTIONS_MAX: u32 = 8_192;
+
+/// How long a client may take to send a request's headers, or be silent between two requests.
+const HEADER_WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// The most that a request's line and headers may take.
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// How many headers a request may have.
+const HEADERS_MAX: usize = 64;
+
+/// How long requests that were accepted may take to finish once it is time to stop.
+pub const DRAIN_SECONDS_MAX: u64 = 8;
+
+/// How long to wait when the system has no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves `router` until `shutdown`, then drains.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    let mut stop = pin!(shutdown.clone().wait());
+    loop {
+        let place = Arc::clone(&places)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection = connection(stream, peer, router.clone(), shutdown.clone().wait());
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => accept_failed(&error).await,
+        }
+    }
+    // No new connection may come in while the old ones finish.
+    drop(listener);
+    let drained = places.acquire_many(CONNECTIONS_MAX);
+    if tokio::time::timeout(Duration::from_secs(DRAIN_SECONDS_MAX), drained)
+        .await
+        .is_err()
+    {
+        let open = CONNECTIONS_MAX as usize - places.available_permits();
+        tracing::warn!(open, "connections were still open at the end of the drain");
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    stop: impl Future<Output = ()> + Send,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection was gone before it began");
+        return;
+    }
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_WAIT_MAX)
+            .max_buf_size(HEADER_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let mut stop = pin!(stop);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    // Clients go away and talk nonsense; that is no fault of ours.
+                    tracing::trace!(%peer, %error, "a connection broke");
+                }
+                return;
+            }
+            () = &mut stop, if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// A connection that was gone before it was accepted is the client's business; anything else is ours, and
+/// passes when a connection closes.
+async fn accept_failed(error: &io::Error) {
+    let gone = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    );
+    if !gone {
+        tracing::error!(%error, "a connection can't be accepted");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}

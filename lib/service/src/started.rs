@@ -1,0 +1,214 @@
+//! Starting a service and stopping it: the same for a process of its own and for one among five.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use bus::{Consumer, Relay};
+use events::Source;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::access::{self, WithAccess};
+use crate::health::{Health, Probe};
+use crate::{Built, Clock, Parts, Service, Settings, Shutdown, ShutdownTrigger, StartError, Task, internal};
+
+/// How often what has run out is cleared away: remembered answers, old revocations, old outbox rows.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long a service's tasks may take to stop, once it is time.
+const TASKS_STOP_MAX: Duration = Duration::from_secs(5);
+
+/// A service that runs.
+pub struct Started {
+    /// Which.
+    pub source: Source,
+    /// Its public routes, without [`crate::http::edge`].
+    pub api: Router,
+    /// Their description.
+    pub openapi: utoipa::openapi::OpenApi,
+    /// `/internal/status` and `/internal/events`: for operators, never for the public.
+    pub internal: Router,
+    /// How it is.
+    pub probe: Probe,
+    /// Its clock.
+    pub clock: Clock,
+    trigger: ShutdownTrigger,
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
+    close: Box<dyn FnOnce() + Send>,
+}
+
+impl fmt::Debug for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Started")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Opens a service's store, builds it, and starts its relay, its consumers and its own loops. At `shutdown`
+/// its own loops and long polls end; the rest at [`Started::stop`]. Serving the routes is left to the caller.
+///
+/// # Errors
+/// The sentence that says why not.
+pub async fn start<S: Service>(
+    settings: &Settings,
+    options: S::Options,
+    shutdown: Shutdown,
+) -> Result<Started, StartError> {
+    let clock = Clock::with_offset_ms(settings.clock_offset_ms);
+    let parts = Parts::<S::Indexes>::open(settings, S::SOURCE, clock, shutdown).await?;
+    match S::build(parts.clone(), options).await {
+        Ok(built) => Ok(run_parts::<S>(parts, built)),
+        Err(error) => {
+            close(parts).await;
+            Err(error)
+        }
+    }
+}
+
+fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>) -> Started {
+    let Built {
+        api,
+        handler,
+        tasks: own,
+    } = built;
+    let handler = Arc::new(WithAccess {
+        own: handler,
+        verifier: parts.access.verifier.clone(),
+    });
+    // Relay and consumers go on while the server drains, so that what is still decided is still published.
+    let (trigger, stop) = ShutdownTrigger::new();
+    let relay = Relay::new(parts.bus.clone(), parts.store.clone(), S::SOURCE);
+    let mut shared = vec![
+        Task::new("relay", relay.run(stop.clone().wait())),
+        Task::new("sweep", sweep(parts.clone(), stop.clone())),
+    ];
+    for source in reads(S::SOURCE) {
+        let (bus, store) = (parts.bus.clone(), parts.store.clone());
+        let consumer = Consumer::new(bus, store, source, S::SOURCE, Arc::clone(&handler));
+        let run = consumer.run(stop.clone().wait());
+        shared.push(Task::new(consumer_name(source), run));
+    }
+    let alive = Arc::new(AtomicBool::new(true));
+    let supervised = |task, stop: &Shutdown| supervise(S::SOURCE, task, stop.clone(), Arc::clone(&alive));
+    let tasks = own
+        .into_iter()
+        .map(|task| supervised(task, &parts.shutdown))
+        .chain(shared.into_iter().map(|task| supervised(task, &stop)))
+        .collect();
+    let (api, openapi) = api.split_for_parts();
+    let probe = probe(&parts, Arc::clone(&alive));
+    Started {
+        source: S::SOURCE,
+        api,
+        openapi,
+        internal: internal::router(parts.clone(), probe.clone()),
+        probe,
+        clock: parts.clock.clone(),
+        trigger,
+        tasks,
+        close: Box::new(move || parts.store.close()),
+    }
+}
+
+impl Started {
+    /// Stops everything that still runs, then closes the store. Begin the shutdown, and drain the server, first.
+    pub async fn stop(self) {
+        self.trigger.begin();
+        let deadline = Instant::now() + TASKS_STOP_MAX;
+        for (name, mut task) in self.tasks {
+            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+                tracing::warn!(service = %self.source, task = name, "did not stop in time and is cut off");
+                task.abort();
+            }
+        }
+        if let Err(error) = tokio::task::spawn_blocking(self.close).await {
+            tracing::error!(service = %self.source, %error, "closing the store panicked");
+        }
+    }
+}
+
+/// The sources that a service reads, as the bus knows the topology.
+fn reads(service: Source) -> impl Iterator<Item = Source> {
+    Source::ALL
+        .into_iter()
+        .filter(move |source| bus::readers(*source).contains(&service))
+}
+
+const fn consumer_name(source: Source) -> &'static str {
+    match source {
+        Source::Auth => "consumer of auth",
+        Source::Tickets => "consumer of tickets",
+        Source::Orders => "consumer of orders",
+        Source::Expiration => "consumer of expiration",
+        Source::Payments => "consumer of payments",
+    }
+}
+
+/// Runs a task and sees to it that it does not end unnoticed: a service without its relay, say, is not alive.
+fn supervise(
+    service: Source,
+    task: Task,
+    shutdown: Shutdown,
+    alive: Arc<AtomicBool>,
+) -> (&'static str, JoinHandle<()>) {
+    let Task { name, future } = task;
+    let supervised = async move {
+        let ended = tokio::spawn(future).await;
+        if !shutdown.has_begun() {
+            alive.store(false, Ordering::SeqCst);
+            let error = ended.err().map(|error| error.to_string());
+            tracing::error!(%service, task = name, error, "a task has ended before its time: not alive any more");
+        }
+    };
+    (name, tokio::spawn(supervised))
+}
+
+fn probe<I: store::Indexes>(parts: &Parts<I>, alive: Arc<AtomicBool>) -> Probe {
+    let parts = parts.clone();
+    Arc::new(move || {
+        let store = parts.store.status();
+        Health {
+            service: parts.source,
+            live: alive.load(Ordering::SeqCst),
+            store: internal::state_in_words(&store.state),
+            serving: matches!(store.state, store::State::Serving),
+            signing_keys: parts.access.verifier.key_count(),
+            bus_connected: parts.bus.status().connected,
+        }
+    })
+}
+
+async fn sweep<I: store::Indexes>(parts: Parts<I>, stop: Shutdown) {
+    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = interval.tick() => sweep_once(&parts).await,
+            () = stop.clone().wait() => return,
+        }
+    }
+}
+
+/// Clears away what has run out. What fails now is done a minute later.
+async fn sweep_once<I: store::Indexes>(parts: &Parts<I>) {
+    let now = parts.clock.now();
+    if let Err(error) = parts.store.sweep(now).await {
+        tracing::warn!(service = %parts.source, %error, "remembered answers were not cleared away");
+    }
+    if let Err(error) = parts.store.trim_outbox(now).await {
+        tracing::warn!(service = %parts.source, %error, "the outbox was not trimmed");
+    }
+    if let Err(error) = access::forget_expired(&parts.access.verifier, &parts.store, now).await {
+        tracing::warn!(service = %parts.source, %error, "old revocations were not cleared away");
+    }
+}
+
+async fn close<I: store::Indexes>(parts: Parts<I>) {
+    if let Err(error) = tokio::task::spawn_blocking(move || parts.store.close()).await {
+        tracing::error!(%error, "closing the store panicked");
+    }
+}
