@@ -8,12 +8,15 @@ use tokio::sync::oneshot;
 
 use crate::record::RawKey;
 
+/// Who waits for a row, and the number that tells them apart.
+type ByKey = HashMap<RawKey, Vec<(u64, oneshot::Sender<()>)>>;
+
 /// Everyone who waits, by row. Costs the writer one load when nobody does.
 #[derive(Debug, Default)]
 pub(crate) struct Watchers {
     waiting: AtomicUsize,
     next_id: AtomicU64,
-    by_key: Mutex<HashMap<RawKey, Vec<(u64, oneshot::Sender<()>)>>>,
+    by_key: Mutex<ByKey>,
 }
 
 impl Watchers {
@@ -46,7 +49,7 @@ impl Watchers {
         self.lock().clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RawKey, Vec<(u64, oneshot::Sender<()>)>>> {
+    fn lock(&self) -> MutexGuard<'_, ByKey> {
         // No code that could panic runs under this lock.
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -36,6 +36,9 @@ impl From<std::io::Error> for EngineError {
 /// One write of a batch: a key, and its new value or nothing.
 pub type Write = (Box<[u8]>, Option<Vec<u8>>);
 
+/// What a scan shows keys and values to.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// Bytes under bytes, in order.
 pub trait Engine: Send + Sync {
     /// The value under a key.
@@ -48,11 +51,7 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// When something can't be read.
-    fn scan(
-        &self,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), EngineError>;
+    fn scan(&self, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError>;
 
     /// Applies all of a batch, or, after a crash, none of it.
     ///
@@ -192,11 +191,7 @@ impl Engine for Sled {
         })
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), EngineError> {
+    fn scan(&self, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError> {
         guarded(|| {
             for entry in self.db.range(from..) {
                 let (key, value) = entry.map_err(|error| EngineError(error.to_string()))?;

@@ -20,7 +20,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn damaged(table: Table, key: &[u8], cause: DecodeError) -> Self {
+    pub(crate) fn damaged(table: Table, key: &[u8], cause: &DecodeError) -> Self {
         Self::Damaged(format!("{} {}: {cause}", table.1, Hex(key)).into())
     }
 

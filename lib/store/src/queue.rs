@@ -21,10 +21,13 @@ pub(crate) struct Ran {
     pub(crate) answer: Box<dyn FnOnce(&Outcome) + Send>,
 }
 
+/// What runs a transaction.
+pub(crate) type Run<I> = Box<dyn FnOnce(&mut Txn<'_, I>) -> Ran + Send>;
+
 /// A transaction that waits. Dropped without having run, its caller learns that nothing was changed.
 pub(crate) struct Job<I> {
     pub(crate) context: Context,
-    pub(crate) run: Box<dyn FnOnce(&mut Txn<'_, I>) -> Ran + Send>,
+    pub(crate) run: Run<I>,
 }
 
 pub(crate) struct Queue<I> {

@@ -178,7 +178,7 @@ pub(crate) fn open_row<R: Record>(raw: &[u8], value: &[u8]) -> Result<R, StoreEr
             Err(DecodeError::Invalid("it belongs under another key".to_owned()))
         }
     };
-    read().map_err(|cause| StoreError::damaged(R::TABLE, raw, cause))
+    read().map_err(|cause| StoreError::damaged(R::TABLE, raw, &cause))
 }
 
 #[cfg(test)]

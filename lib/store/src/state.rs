@@ -98,7 +98,7 @@ impl<I: Indexes> Gathered<I> {
             self.durable
                 .spans
                 .push(Span::of(downcast::<OutboxRow>(&*row)))
-                .map_err(|cause| StoreError::damaged(OutboxRow::TABLE, key, cause))?;
+                .map_err(|cause| StoreError::damaged(OutboxRow::TABLE, key, &cause))?;
         }
         self.indexed.apply(&change);
         self.rows += 1;
