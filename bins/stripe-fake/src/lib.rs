@@ -6,7 +6,7 @@
 //! system: no money moves, and no card number but Stripe's published test numbers is ever accepted.
 //!
 //! Reading order: `model` (what the books hold), `book` (the books), `checkout`, `payment`, `intents` and
-//! `refunds` (pure decisions over the books), `render` (Stripe's JSON), `journal` (the file), `api`, `page`,
+//! `refunds` (pure decisions over the books), `render` (Stripe's JSON), `journal` and `journal_file` (the file), `api`, `page`,
 //! `dashboard` and `control` (HTTP), `webhooks` (deliveries).
 
 mod api;
@@ -24,6 +24,7 @@ mod idempotency;
 mod ids;
 mod intents;
 mod journal;
+mod journal_file;
 mod model;
 mod money;
 mod operation;
@@ -54,7 +55,7 @@ use crate::journal::{Journal, Synced};
 use crate::model::Record;
 
 pub use crate::clock::Clock;
-pub use crate::journal::OpenError;
+pub use crate::journal_file::OpenError;
 
 /// The secret key unless another is given. It is no secret: it opens this stand-in only.
 pub const SECRET_KEY_DEFAULT: &str = "sk_test_boxoffice";

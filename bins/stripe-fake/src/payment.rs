@@ -74,6 +74,7 @@ pub(crate) fn attempt(
             let intent = Intent {
                 status: IntentStatus::RequiresAction,
                 card: Some(card),
+                last_error: None,
                 ..intent
             };
             (
