@@ -226,10 +226,16 @@ mod tests {
     #[tokio::test]
     async fn a_key_stands_for_path_and_body() {
         let key = |once: Once<Order>| once.key.unwrap();
-        let one = once("/api/orders", &["k"], r#"{"quantity":1}"#).await.unwrap();
+        let one = once::<Order>("/api/orders", &["k"], r#"{"quantity":1}"#)
+            .await
+            .unwrap();
         assert_eq!(one.body.quantity, 1);
-        let same = once("/api/orders", &["k"], r#"{"quantity":1}"#).await.unwrap();
-        let other = once("/api/orders", &["k"], r#"{"quantity":2}"#).await.unwrap();
+        let same = once::<Order>("/api/orders", &["k"], r#"{"quantity":1}"#)
+            .await
+            .unwrap();
+        let other = once::<Order>("/api/orders", &["k"], r#"{"quantity":2}"#)
+            .await
+            .unwrap();
         let (one, same, other) = (key(one), key(same), key(other));
         assert_eq!(one, same);
         assert_ne!(one, other);

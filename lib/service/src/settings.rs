@@ -68,6 +68,24 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Settings for a service that is started by a program: its data, its Redis, and where people reach the
+    /// site. Everything else is as when nothing is said.
+    pub fn new(
+        data_dir: impl Into<PathBuf>,
+        redis_url: impl Into<String>,
+        public_url: impl Into<String>,
+    ) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data_dir: data_dir.into(),
+            redis_url: redis_url.into(),
+            redis_prefix: String::new(),
+            public_url: public_url.into(),
+            log_format: LogFormat::default(),
+            clock_offset_ms: 0,
+        }
+    }
+
     /// Where the store of `source` is.
     pub fn store_dir(&self, source: Source) -> PathBuf {
         self.data_dir.join(source.as_str())

@@ -1,11 +1,13 @@
 //! `ETag`, `If-Match` and `If-None-Match` over an entity's version.
 
+use axum::Json;
 use axum::extract::FromRequestParts;
-use axum::response::{IntoResponseParts, ResponseParts};
+use axum::response::{IntoResponse as _, IntoResponseParts, Response, ResponseParts};
 use errors::Problem;
 use events::Version;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
 
 /// The `ETag` of an entity: its version, quoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,15 @@ impl IfNoneMatch {
     /// Whether the client has this version already.
     pub fn matches(&self, version: Version) -> bool {
         self.0.as_ref().is_some_and(|tags| tags.contain(version))
+    }
+
+    /// The answer to a read: 304 when the client has this version already, else 200 with the `ETag`.
+    pub fn answer(&self, version: Version, body: &impl Serialize) -> Response {
+        if self.matches(version) {
+            (StatusCode::NOT_MODIFIED, ETag(version), ()).into_response()
+        } else {
+            (ETag(version), Json(body)).into_response()
+        }
     }
 
     /// Whether the client has said what it has.
