@@ -127,7 +127,7 @@ impl OrderStatus {
         match self {
             OrderStatus::Created => "Being confirmed",
             OrderStatus::AwaitingPayment => "Waiting for payment",
-            OrderStatus::Accepted => "Payment being completed",
+            OrderStatus::Accepted => "Completing payment",
             OrderStatus::Complete => "Paid",
             OrderStatus::Refunding => "Refund on its way",
             OrderStatus::Cancelled => "Cancelled",

@@ -133,9 +133,14 @@ impl Moment {
         self.zoned.strftime("%-d").to_string()
     }
 
-    /// Like `Jun 2027`.
+    /// Like `Jun`.
     pub(crate) fn month(&self) -> String {
-        self.zoned.strftime("%b %Y").to_string()
+        self.zoned.strftime("%b").to_string()
+    }
+
+    /// Like `2027`.
+    pub(crate) fn year(&self) -> String {
+        self.zoned.strftime("%Y").to_string()
     }
 
     /// The zone's short name, like `CEST`, `UTC` or `UTC+02:00`.

@@ -34,7 +34,9 @@ use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
-pub use settings::{Config, LIVE_STREAMS_MAX, PublicUrl, PublicUrlError, Secret, SecretError, Settings};
+pub use settings::{
+    Clock, Config, LIVE_STREAMS_MAX, PublicUrl, PublicUrlError, Secret, SecretError, Settings,
+};
 pub use upstream::{Answer, Call, Service, ServiceUrls, Upstream, UpstreamError};
 
 use csrf::Tokens;

@@ -196,7 +196,7 @@ enum Told {
 }
 
 fn read(site: &Site, subject: Subject, answer: &crate::upstream::Answer) -> Told {
-    let now = (site.settings.clock)().to_string();
+    let now = site.settings.clock.now().to_string();
     let event = match subject {
         Subject::Ticket(_) => answer.json::<Ticket>().map(|ticket| {
             let price = format::money(&ticket.price, &ticket.currency);

@@ -25,7 +25,10 @@ async fn main() -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::bind(flags.config.listen).await?;
     let upstream = web::Upstream::http(flags.config.service_urls());
     let (stopping, stopped) = tokio::sync::watch::channel(false);
-    let router = web::router(flags.config.settings(now).stopping_with(stopped), upstream);
+    let router = web::router(
+        flags.config.settings(web::Clock::new(now)).stopping_with(stopped),
+        upstream,
+    );
     println!("listening on http://{}", listener.local_addr()?);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service)

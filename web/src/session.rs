@@ -113,7 +113,7 @@ impl FromRequestParts<Arc<Site>> for Visit {
             _ => "/",
         };
         Ok(Visit {
-            now: (site.settings.clock)(),
+            now: site.settings.clock.now(),
             here: here.to_owned(),
             token: cookie(&parts.headers, session)
                 .filter(|token| token.len() <= TOKEN_CHARS_MAX && is_token_text(token)),

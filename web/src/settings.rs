@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::http::{HeaderValue, Uri};
 use jiff::Timestamp;
@@ -69,7 +70,7 @@ impl Config {
     }
 
     /// The checked settings of the site, with `clock` as its only source of time.
-    pub fn settings(self, clock: fn() -> Timestamp) -> Settings {
+    pub fn settings(self, clock: Clock) -> Settings {
         let secret = self.web_secret.unwrap_or_else(|| {
             tracing::warn!("WEB_SECRET is not set: form tokens end with this process");
             Secret::random()
@@ -100,7 +101,7 @@ pub struct Settings {
     /// Server-sent event streams that are open at once.
     pub live_streams_max: usize,
     /// The one source of time.
-    pub clock: fn() -> Timestamp,
+    pub clock: Clock,
     /// Turns true when the process stops: live streams end then, so that a drain does not wait for them.
     /// Without it they end with their connections.
     pub stopping: Option<watch::Receiver<bool>>,
@@ -108,7 +109,7 @@ pub struct Settings {
 
 impl Settings {
     /// Settings for a site at `public_url` with a secret of its own; everything else as it is by default.
-    pub fn new(public_url: PublicUrl, clock: fn() -> Timestamp) -> Settings {
+    pub fn new(public_url: PublicUrl, clock: Clock) -> Settings {
         Settings {
             public_url,
             secret: Secret::random(),
@@ -132,6 +133,28 @@ impl Settings {
     pub fn with_operators(mut self, emails: impl IntoIterator<Item = String>) -> Settings {
         self.operators = normalised(emails);
         self
+    }
+}
+
+/// Tells the time. The site never looks at the machine's clock by itself.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// A clock that asks this function.
+    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Clock {
+        Clock(Arc::new(now))
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Clock")
     }
 }
 

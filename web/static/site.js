@@ -214,7 +214,10 @@ addEventListener("pageshow", (event) => {
 
 // --- Start --------------------------------------------------------------------------------------------
 
-document.getElementById("problem")?.focus();
+// A form that was refused has `autofocus` on its summary; this is for browsers that know it on fields only.
+requestAnimationFrame(() => {
+  if (document.activeElement === document.body) document.getElementById("problem")?.focus();
+});
 localiseTimes(document);
 tick();
 if (document.querySelector("[data-countdown]")) setInterval(tick, 500);

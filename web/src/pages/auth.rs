@@ -126,7 +126,7 @@ async fn show(
 }
 
 async fn enter(site: &Site, submitted: &Submitted, kind: Kind) -> Result<Response, Failure> {
-    let next = safe_next(submitted.text("next"));
+    let next = safe_next(submitted.verbatim("next"));
     let mut form = submitted.keep();
     if submitted.text("email").is_empty() {
         form.refuse("email", "Enter your e-mail address");

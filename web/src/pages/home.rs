@@ -96,13 +96,13 @@ pub(crate) async fn show(
     let person = person.unwrap_or_default();
     let answer = answer?;
     let mut status = StatusCode::OK;
-    let (tickets, next) = match Refusal::read(&answer, &visit.here) {
-        Ok(refusal) => {
-            status = refusal.status;
-            form.refuse_all(refusal);
-            (Vec::new(), None)
-        }
-        Err(_) => (site.read::<Vec<Ticket>>(&visit, &answer)?, next_cursor(&answer)),
+    let (tickets, next) = if answer.status == StatusCode::BAD_REQUEST {
+        let refusal = Refusal::read(&answer, &visit.here)?;
+        status = refusal.status;
+        form.refuse_all(refusal);
+        (Vec::new(), None)
+    } else {
+        (site.read::<Vec<Ticket>>(&visit, &answer)?, next_cursor(&answer))
     };
     let filters = filter_query(&form);
     let refined = FILTERS[1..].iter().any(|name| !form.value(name).is_empty());

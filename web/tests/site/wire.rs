@@ -1,0 +1,68 @@
+//! The same pages with services that are processes of their own: over real sockets.
+
+use axum::Router;
+use axum::http::StatusCode;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::browser::{Browser, settings};
+use crate::fixture::{World, id};
+
+async fn serve(router: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    format!("http://{address}/")
+}
+
+fn upstream(base: &str) -> web::Upstream {
+    let url = || base.parse().unwrap();
+    web::Upstream::http(web::ServiceUrls {
+        auth: url(),
+        tickets: url(),
+        orders: url(),
+        expiration: url(),
+        payments: url(),
+    })
+}
+
+#[tokio::test]
+async fn pages_and_forms_over_http() {
+    let world = World::new();
+    let buyer = world.person(2, "buyer@example.com");
+    let boss = world.person(3, "boss@example.com");
+    let ticket = world.ticket(10, 1, &json!({}));
+    let status = json!({"service": "x", "ready": true, "store": {"epoch": 2, "head": 1234}, "bus": {"connected": false}});
+    let internal = Router::new().route(
+        "/internal/status",
+        axum::routing::get(async || axum::Json(status)),
+    );
+    let base = serve(world.api().merge(internal)).await;
+    let site = web::router(settings("http://boxoffice.test"), upstream(&base));
+    let mut browser = Browser::of(site.clone());
+    browser.cookies.insert("session".into(), buyer);
+    let path = format!("/tickets/{ticket}");
+    let order = browser.submit(&path, &path, &[]).await.location().to_owned();
+    assert!(browser.get(&order).await.html.contains("Reserved for you"));
+    let mut operator = Browser::of(site);
+    operator.cookies.insert("session".into(), boss);
+    let page = operator.get("/ops").await;
+    assert!(
+        page.html.contains("1,234") && page.html.contains("cut off"),
+        "{}",
+        page.main()
+    );
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_is_told_as_such() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let mut browser = Browser::of(web::router(settings("http://boxoffice.test"), upstream(&base)));
+    for path in ["/".to_owned(), format!("/tickets/{}", id(10))] {
+        let page = browser.get(&path).await;
+        assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(page.html.contains("We cannot do this right now"));
+    }
+}
