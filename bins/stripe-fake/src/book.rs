@@ -12,7 +12,7 @@ use crate::model::{Event, Intent, IntentStatus, Record, Refund, Session, Session
 const EVENTS_SETTLED_MAX: usize = 2_000;
 /// How many events may wait for delivery; beyond it the oldest is given up. A merchant whose webhook is
 /// down for long has to re-read its open payments anyway, as with Stripe.
-const EVENTS_PENDING_MAX: usize = 100_000;
+pub(crate) const EVENTS_PENDING_MAX: usize = 100_000;
 /// How many answers are remembered for their idempotency keys; beyond it the oldest is forgotten early.
 const ANSWERS_MAX: usize = 200_000;
 

@@ -46,7 +46,7 @@ use axum::routing::{any, get, post};
 use ring::hmac;
 use tokio::sync::{Notify, watch};
 
-use crate::book::Book;
+use crate::book::{Book, EVENTS_PENDING_MAX};
 use crate::clock::Seconds;
 use crate::decision::Moment;
 use crate::faults::Faults;
@@ -254,8 +254,10 @@ impl StripeFake {
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
-                    _ = interval.tick() => while self.sweep_once() == SWEEP_MAX {},
-                    _ = stopped.wait_for(|stop| *stop) => break,
+                    _ = interval.tick() => while self.sweep_once() == SWEEP_MAX {
+                        tokio::task::yield_now().await;
+                    },
+                    () = async { drop(stopped.wait_for(|stop| *stop).await) } => break,
                 }
             }
         };
@@ -350,6 +352,10 @@ impl StripeFake {
                 && event.pending
             {
                 books.fresh.push_back(event.id.clone());
+                // Of more than this the books themselves have given up the oldest.
+                if books.fresh.len() > EVENTS_PENDING_MAX {
+                    books.fresh.pop_front();
+                }
                 has_events = true;
             }
             books.book.apply(record);
