@@ -24,6 +24,8 @@ mod cursor;
 mod dead_letter;
 pub mod engine;
 mod errors;
+#[cfg(test)]
+mod golden;
 mod head;
 mod health;
 mod idempotency;

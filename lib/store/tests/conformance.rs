@@ -1,4 +1,8 @@
 //! What every store does, whatever engine is under it. The suite names no engine; the list at the end does.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy does not take helpers of tests for tests"
+)]
 
 mod common;
 

@@ -1,4 +1,8 @@
 //! Random transactions in random batches, with failures and reopenings between them, against a model in a map.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy does not take helpers of tests for tests"
+)]
 
 mod common;
 

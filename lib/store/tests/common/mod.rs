@@ -235,7 +235,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds() {
         assert!(Instant::now() < deadline, "not within 20 s: {what}");
-        #[allow(clippy::disallowed_methods, reason = "polls a condition with a deadline")]
+        #[expect(clippy::disallowed_methods, reason = "polls a condition with a deadline")]
         std::thread::sleep(Duration::from_millis(2));
     }
 }

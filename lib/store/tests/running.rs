@@ -1,0 +1,265 @@
+//! The store as services use it: its own thread, many callers, time that passes.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy does not take helpers of tests for tests"
+)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{
+    Account, Bank, Memory, Place, Refusal, Step, account, at, event, eventually, id, now, options, user,
+};
+use events::{Seq, Version};
+use store::engine::Disk;
+use store::{Context, IdempotencyKey, Options, Remembered, State, Store, StoreError, TransactError};
+
+async fn put(store: &Bank, expected: Option<u64>, row: Account) -> Result<(), Refusal> {
+    store
+        .transact(Context::new(now()), move |txn| {
+            Ok(txn.put(expected.map(Version), row)?)
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_callers_take_points_from_one_row_without_a_conflict() {
+    let dir = tempfile::tempdir().unwrap();
+    let store: Bank = Store::open(options(dir.path())).unwrap();
+    put(&store, None, account(1, 1, 500)).await.unwrap();
+    let callers: Vec<_> = (0..1_000)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let taken: Result<(), Refusal> = store
+                    .transact(Context::new(now()), move |txn| {
+                        let row = txn.get::<Account>(&id(1))?.expect("it was put");
+                        let points = row
+                            .points
+                            .checked_sub(1)
+                            .ok_or(TransactError::Refused("none left"))?;
+                        txn.put(Some(row.version), account(1, row.version.0 + 1, points))?;
+                        txn.emit(event(number));
+                        Ok(())
+                    })
+                    .await;
+                match taken {
+                    Ok(()) => true,
+                    Err(TransactError::Refused("none left")) => false,
+                    Err(other) => panic!("{other:?}"),
+                }
+            })
+        })
+        .collect();
+    let mut served = 0;
+    for caller in callers {
+        served += u64::from(caller.await.unwrap());
+    }
+    assert_eq!(served, 500);
+    assert_eq!(
+        store.get::<Account>(&id(1)).unwrap().map(|row| row.points),
+        Some(0)
+    );
+    assert_eq!(store.status().head, Seq(500));
+    assert_eq!(store.durable().borrow().seq, Seq(500));
+    assert!(store.status().batches < 500, "they share syncs");
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    let store: Bank = Store::open(options(dir.path())).unwrap();
+    assert_eq!(store.outbox(Seq(0), usize::MAX).unwrap().len(), 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_row_is_woken_by_that_row_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let store: Bank = Store::open(options(dir.path())).unwrap();
+    let (mut mine, mut other) = (
+        Box::pin(store.changed::<Account>(&id(1)).wait()),
+        Box::pin(store.changed::<Account>(&id(2)).wait()),
+    );
+    drop(store.changed::<Account>(&id(1)));
+    put(&store, None, account(1, 1, 1)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), &mut mine)
+        .await
+        .expect("the row was put");
+    // The other one is still pending when asked.
+    assert!(tokio::time::timeout(Duration::ZERO, &mut other).await.is_err());
+    // Closing wakes everyone: there will be no change any more.
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), other)
+        .await
+        .expect("the store was closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_disk_is_survived_and_a_closed_store_says_so() {
+    let place = Place::new(Arc::new(Disk));
+    let store: Bank = Store::open(place.options()).unwrap();
+    put(&store, None, account(1, 1, 1)).await.unwrap();
+    let woken = store.changed::<Account>(&id(9));
+    place.faults.fail(Step::Sync, true);
+    assert!(matches!(
+        put(&store, None, account(2, 1, 2)).await,
+        Err(TransactError::Unknown(_))
+    ));
+    // While the sync fails the store comes back and fails again; with room on the disk it stays.
+    place.faults.fail(Step::Sync, false);
+    eventually("the store serves again", || {
+        matches!(store.status().state, State::Serving)
+    });
+    tokio::time::timeout(Duration::from_secs(5), woken.wait())
+        .await
+        .expect("a reopening wakes all");
+    put(&store, None, account(3, 1, 3)).await.unwrap();
+    assert_eq!(store.get::<Account>(&id(1)).unwrap(), Some(account(1, 1, 1)));
+    let other = store.clone();
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    assert!(matches!(
+        put(&other, None, account(4, 1, 4)).await,
+        Err(TransactError::Unavailable(_))
+    ));
+    assert!(matches!(
+        other.get::<Account>(&id(1)),
+        Err(StoreError::Unavailable(_))
+    ));
+    assert!(matches!(other.status().state, State::Closed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_writes_what_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let store: Bank = Store::open(options(dir.path())).unwrap();
+    let waiting: Vec<_> = (0..3_000)
+        .map(|number| {
+            store
+                .submit(Context::new(now()), move |txn| -> Result<(), Refusal> {
+                    Ok(txn.put(None, account(number, 1, 1))?)
+                })
+                .unwrap()
+        })
+        .collect();
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    for answer in waiting {
+        answer.await.unwrap().unwrap();
+    }
+    let store: Bank = Store::open(options(dir.path())).unwrap();
+    assert_eq!(store.read(|totals| totals.accounts), 3_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outbox_is_trimmed_by_age_and_by_count_and_never_wholly() {
+    let place = Place::new(Arc::new(Memory::default()));
+    let options = || Options {
+        outbox_age_max: Duration::from_secs(100),
+        outbox_events_max: 10,
+        ..place.options()
+    };
+    let store: Bank = Store::open(options()).unwrap();
+    let emit = async |seconds: i64| {
+        let emitted: Result<(), Refusal> = store
+            .transact(Context::new(at(seconds)), move |txn| {
+                txn.emit(event(1));
+                Ok(())
+            })
+            .await;
+        emitted.unwrap();
+    };
+    assert_eq!(store.oldest_outbox_seq(), Seq(1));
+    for seconds in 0..20 {
+        emit(seconds).await;
+    }
+    // By count.
+    assert_eq!(store.trim_outbox(at(20)).await.unwrap(), 10);
+    assert_eq!(store.oldest_outbox_seq(), Seq(11));
+    // By age.
+    assert_eq!(store.trim_outbox(at(115)).await.unwrap(), 5);
+    assert_eq!(store.oldest_outbox_seq(), Seq(16));
+    assert_eq!(store.trim_outbox(at(115)).await.unwrap(), 0);
+    assert_eq!(
+        store
+            .outbox(Seq(0), usize::MAX)
+            .unwrap()
+            .first()
+            .map(|entry| entry.seq),
+        Some(Seq(16))
+    );
+    // The last one stays, however old it is.
+    assert_eq!(store.trim_outbox(at(1_000_000)).await.unwrap(), 4);
+    assert_eq!(store.oldest_outbox_seq(), Seq(20));
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    let store: Bank = Store::open(options()).unwrap();
+    assert_eq!((store.status().oldest, store.status().head), (Seq(20), Seq(20)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_swept_away_when_their_day_is_over() {
+    let place = Place::new(Arc::new(Memory::default()));
+    let store: Bank = Store::open(place.options()).unwrap();
+    for number in 0..5 {
+        let key = IdempotencyKey {
+            user: user(number),
+            route: "POST /api/tickets",
+            key: "key".to_owned(),
+            body_digest: [0; 32],
+        };
+        let answer = Remembered {
+            status: 201,
+            headers: Vec::new(),
+            body: String::new(),
+        };
+        let seconds = i64::try_from(number).unwrap() * 3_600;
+        let remembered: Result<(), Refusal> = store
+            .transact(Context::new(at(seconds)), move |txn| {
+                Ok(txn.remember(key, answer)?)
+            })
+            .await;
+        remembered.unwrap();
+    }
+    let hour = 3_600;
+    assert_eq!(store.sweep(at(24 * hour - 1)).await.unwrap(), 0);
+    assert_eq!(store.sweep(at(25 * hour)).await.unwrap(), 2);
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    let store: Bank = Store::open(place.options()).unwrap();
+    assert_eq!(store.status().keys, 3);
+    assert_eq!(store.sweep(at(48 * hour)).await.unwrap(), 3);
+    assert_eq!(store.status().keys, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_and_pages_never_see_half_of_a_transaction_s_rows_as_absent() {
+    // One writer moves points between two rows; readers beside it find each row, always, and a version that
+    // was acknowledged is never taken back.
+    let dir = tempfile::tempdir().unwrap();
+    let store: Bank = Store::open(options(dir.path())).unwrap();
+    put(&store, None, account(1, 1, 1_000)).await.unwrap();
+    put(&store, None, account(2, 1, 0)).await.unwrap();
+    let reader = {
+        let store = store.clone();
+        std::thread::spawn(move || {
+            let mut newest = 0;
+            while newest < 200 {
+                let row = store.get::<Account>(&id(1)).unwrap().expect("it is always there");
+                assert!(row.version.0 >= newest, "{} after {newest}", row.version.0);
+                newest = row.version.0;
+                let rows = store.scan::<Account>(None, 10).unwrap();
+                assert_eq!(rows.len(), 2);
+                assert!(rows[0].version.0 >= newest);
+            }
+        })
+    };
+    for version in 1..=200_u64 {
+        let moved: Result<(), Refusal> = store
+            .transact(Context::new(now()), move |txn| {
+                txn.put(Some(Version(version)), account(1, version + 1, 1_000 - version))?;
+                Ok(txn.put(Some(Version(version)), account(2, version + 1, version))?)
+            })
+            .await;
+        moved.unwrap();
+        assert_eq!(
+            store.get::<Account>(&id(1)).unwrap().map(|row| row.version.0),
+            Some(version + 1)
+        );
+    }
+    reader.join().unwrap();
+}
