@@ -8,10 +8,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use events::{Event, OrderExpired, OrderId, Timestamp};
+use events::{OrderExpired, OrderId, Timestamp};
 
 /// Where a deadline stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeadlineState {
     /// Its time has not come.
     Waiting,
@@ -20,7 +20,7 @@ pub enum DeadlineState {
 }
 
 /// The end of one order's time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Deadline {
     /// Which order.
     pub order_id: OrderId,
@@ -60,8 +60,8 @@ pub enum Command {
 pub enum Decision {
     /// It is to be watched for.
     Watch(Deadline),
-    /// It has passed: the event says so.
-    Fired(Deadline, Event),
+    /// It has passed: this is to be published.
+    Fired(Deadline, OrderExpired),
     /// It is of no interest any more.
     Forget,
 }
@@ -140,16 +140,16 @@ fn fire(deadline: Option<&Deadline>, now: Timestamp) -> Result<Decision, Deadlin
         DeadlineState::Fired => Err(DeadlineError::Stale("this deadline was announced already")),
         DeadlineState::Waiting if now < deadline.due => Err(DeadlineError::NotDue),
         DeadlineState::Waiting => {
-            let event = Event::OrderExpired(OrderExpired {
+            let expired = OrderExpired {
                 order_id: deadline.order_id,
                 expires_at: deadline.expires_at,
-            });
+            };
             Ok(Decision::Fired(
                 Deadline {
                     state: DeadlineState::Fired,
                     ..deadline.clone()
                 },
-                event,
+                expired,
             ))
         }
     }

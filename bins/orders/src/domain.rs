@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use events::{
     CancelReason, Event, Money, OrderId, OrderNotDue, OrderSnapshot, OrderStatus, OrderedTicket,
-    RejectReason, TicketId, TicketSnapshot, Timestamp, UserId, Version,
+    RejectReason, ShowTime, TicketId, TicketSnapshot, Timestamp, UserId, Version,
 };
 
 /// A ticket as this service knows it from the events of the tickets service.
 ///
 /// It has no `available`: what is left is the quantity less the pieces of this service's own orders.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TicketView {
     /// Which.
     pub id: TicketId,
@@ -30,7 +30,7 @@ pub struct TicketView {
     /// Where, if said.
     pub venue: Option<String>,
     /// When the show begins, if said.
-    pub starts_at: Option<String>,
+    pub starts_at: Option<ShowTime>,
     /// The price of one piece.
     pub price: Money,
     /// How many pieces are for sale in all.
@@ -40,7 +40,7 @@ pub struct TicketView {
 }
 
 /// An order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Order {
     /// Which.
     pub id: OrderId,
@@ -114,6 +114,8 @@ pub struct Decision {
 /// Why a command is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderError {
+    /// There is no such order.
+    NotFound,
     /// There is no such ticket on sale.
     TicketNotFound,
     /// One can't buy from oneself.
@@ -149,6 +151,7 @@ pub enum OrderError {
 impl fmt::Display for OrderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotFound => f.write_str("There is no such order"),
             Self::TicketNotFound => f.write_str("There is no such ticket on sale"),
             Self::OwnTicket => f.write_str("You can't order your own ticket"),
             Self::PriceChanged { now } => write!(f, "Price changed: it is now {now}"),

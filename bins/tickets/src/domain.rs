@@ -9,15 +9,12 @@
 use std::fmt;
 
 use events::{
-    Event, Money, OrderId, OrderStatus, RejectReason, TicketChange, TicketId, TicketSnapshot, Timestamp,
-    UserId, Version,
+    Event, Money, OrderId, OrderStatus, RejectReason, ShowTime, TicketChange, TicketId, TicketSnapshot,
+    Timestamp, UserId, Version,
 };
 
-/// The most pieces that one listing may have.
-pub const QUANTITY_MAX: u32 = 100_000;
-
 /// What a seller says about a ticket.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Details {
     /// What it is for.
     pub title: String,
@@ -25,8 +22,8 @@ pub struct Details {
     pub description: String,
     /// Where, if said.
     pub venue: Option<String>,
-    /// When the show begins, with the show's own offset, if said.
-    pub starts_at: Option<String>,
+    /// When the show begins, if said.
+    pub starts_at: Option<ShowTime>,
     /// The price of one piece.
     pub price: Money,
     /// How many pieces are for sale in all, the sold ones included.
@@ -34,7 +31,7 @@ pub struct Details {
 }
 
 /// A listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ticket {
     /// Which.
     pub id: TicketId,
@@ -57,7 +54,7 @@ pub struct Ticket {
 }
 
 /// Where one order's claim stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HoldState {
     /// The pieces wait for the payment.
     Held,
@@ -68,7 +65,7 @@ pub enum HoldState {
 }
 
 /// One order's claim on pieces of a ticket. It stays as a record after it ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Hold {
     /// Of which ticket.
     pub ticket_id: TicketId,
@@ -87,7 +84,7 @@ pub struct Hold {
 }
 
 /// What an order asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// Which ticket.
     pub ticket_id: TicketId,

@@ -1,2 +1,42 @@
-//! tickets
+//! Tickets: listings, and the holds that orders have on them.
+//!
+//! This is the only place where pieces are given away. A listing has a quantity; an order's claim on some of it is a
+//! hold of its own. It hears of orders by their events and answers with `ticket:reserved`, `ticket:rejected`,
+//! `ticket:released` and `ticket:sold`.
+//!
+//! It is not where orders live, and it knows nothing of money but the price.
+
+pub mod api;
+pub mod consumer;
 pub mod domain;
+pub mod search;
+pub mod store;
+
+use events::Source;
+use service::{Built, Parts, Service, StartError};
+
+use crate::consumer::TicketsHandler;
+use crate::search::TicketIndexes;
+
+/// The tickets service.
+#[derive(Debug)]
+pub struct App;
+
+/// It has no settings of its own.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {}
+
+impl Service for App {
+    const SOURCE: Source = Source::Tickets;
+    const ABOUT: &'static str = "Listings, and the holds that orders have on them";
+    type Indexes = TicketIndexes;
+    type Options = Options;
+    type Handler = TicketsHandler;
+
+    async fn build(
+        parts: Parts<TicketIndexes>,
+        Options {}: Options,
+    ) -> Result<Built<TicketsHandler>, StartError> {
+        Ok(Built::new(api::router(parts), TicketsHandler))
+    }
+}

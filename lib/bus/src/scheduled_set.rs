@@ -96,6 +96,15 @@ impl ScheduledSet {
         Ok(())
     }
 
+    /// Takes all orders out.
+    ///
+    /// # Errors
+    /// When Redis does not do it.
+    pub async fn clear(&self) -> Result<(), BusError> {
+        self.run::<u64>(cmd("DEL").arg(&self.key)).await?;
+        Ok(())
+    }
+
     /// The earliest deadline in the set.
     ///
     /// # Errors

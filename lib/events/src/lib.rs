@@ -27,3 +27,6 @@ pub use payload::{
 pub use position::{Cause, Epoch, Position, Seq, Source, UnknownSource, Version};
 pub use show_time::{ShowTime, ShowTimeError};
 pub use timestamp::{Timestamp, TimestampError};
+
+/// The most pieces that one listing may have, and that one order may ask for.
+pub const QUANTITY_MAX: u32 = 100_000;

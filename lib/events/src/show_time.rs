@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::fmt::temporal::{DateTimeParser, PiecesOffset};
-use jiff::tz::{Offset, TimeZone};
+use jiff::fmt::temporal::DateTimeParser;
+use jiff::tz::Offset;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::Timestamp;
@@ -66,12 +66,11 @@ impl FromStr for ShowTime {
             (zoned.to_string(), zoned.timestamp())
         } else {
             let at: jiff::Timestamp = text.parse().map_err(|_| ShowTimeError)?;
-            let text = match pieces.offset().ok_or(ShowTimeError)? {
-                PiecesOffset::Numeric(offset) if offset.offset() != Offset::UTC => {
-                    let zoned = at.to_zoned(TimeZone::fixed(offset.offset()));
-                    zoned.timestamp().display_with_offset(offset.offset()).to_string()
-                }
-                _ => at.to_string(),
+            let offset = pieces.to_numeric_offset().ok_or(ShowTimeError)?;
+            let text = if offset == Offset::UTC {
+                at.to_string()
+            } else {
+                at.display_with_offset(offset).to_string()
             };
             (text, at)
         };
