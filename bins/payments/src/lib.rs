@@ -1,3 +1,59 @@
 //! payments: takes the money for an order through Stripe, and gives it back.
+//!
+//! A buyer's wish to pay becomes a Checkout Session at Stripe, whose page takes the card; what was authorised
+//! there is captured only when the orders service has accepted the order, and voided when the order is over
+//! first. No card data comes near this service. Reading order: [`domain`] (the state machine), [`stripe`] (the
+//! calls), [`agent`] (one step: look, decide, act), [`worker`] (when), [`webhook`], [`api`], [`consumer`].
+//!
+//! It is not where orders are decided: it never completes or cancels one, it only tells what happened to money.
+
+pub mod agent;
+pub mod api;
+pub mod consumer;
 pub mod domain;
+mod options;
+pub mod store;
 pub mod stripe;
+mod webhook;
+pub mod worker;
+
+use events::Source;
+use service::{Built, Parts, Service, StartError};
+
+pub use crate::options::Options;
+
+use crate::agent::Agent;
+use crate::consumer::PaymentsHandler;
+use crate::store::PaymentIndexes;
+use crate::stripe::Stripe;
+use crate::worker::Worker;
+
+/// The payments service.
+#[derive(Debug)]
+pub struct App;
+
+impl Service for App {
+    const SOURCE: Source = Source::Payments;
+    const ABOUT: &'static str = "Takes the money for orders through Stripe, and gives it back";
+    type Indexes = PaymentIndexes;
+    type Options = Options;
+    type Handler = PaymentsHandler;
+
+    async fn build(
+        parts: Parts<PaymentIndexes>,
+        options: Options,
+    ) -> Result<Built<PaymentsHandler>, StartError> {
+        let failed = |error: &dyn std::fmt::Display| StartError::Failed(error.to_string());
+        let webhook_secrets = options.webhook_secrets().map_err(|error| failed(&error))?;
+        let stripe = Stripe::new(&options.account()).map_err(|error| failed(&error))?;
+        let agent = Agent::new(parts.store.clone(), stripe, parts.clock.clone());
+        let (worker, looks) = Worker::new(agent, parts.clock.clone());
+        let work = worker.run(parts.shutdown.clone());
+        let shared = api::Shared {
+            parts,
+            looks,
+            webhook_secrets,
+        };
+        Ok(Built::new(api::router(shared), PaymentsHandler).task("Stripe worker", work))
+    }
+}

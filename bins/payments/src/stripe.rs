@@ -33,8 +33,9 @@ use crate::domain::{Call, Intent, IntentStatus, Payment, SessionStatus, StripeVi
 pub const CALL_SECONDS_MAX: u64 = 10;
 /// How many refunds of one payment are looked at. Stripe's own limit of a page.
 const REFUNDS_READ_MAX: i64 = 100;
-/// The metadata that ties Stripe's objects to ours.
-const META_PAYMENT: &str = "payment_id";
+/// The metadata that ties Stripe's objects to ours; Stripe copies it from the session's request to the
+/// PaymentIntent and on to its charge.
+pub(crate) const META_PAYMENT: &str = "payment_id";
 const META_ORDER: &str = "order_id";
 const META_ATTEMPT: &str = "attempt";
 
@@ -123,12 +124,13 @@ impl Stripe {
 
     /// Makes one call that changes something. `repeat` counts the calls for the same thing that Stripe has
     /// answered with anything but success: such an answer may be stored under the key, so it gets another.
+    /// Answers the PaymentIntent as the call has left it, if that is what Stripe answers with.
     ///
     /// # Errors
     /// See [`Trouble`].
-    pub async fn call(&self, call: &Call, repeat: u32) -> Result<(), Trouble> {
+    pub async fn call(&self, call: &Call, repeat: u32) -> Result<Option<Intent>, Trouble> {
         let strategy = keyed(&call_key(call, repeat))?;
-        match call {
+        let intent: PaymentIntent = match call {
             Call::Expire(session) => {
                 let request = ExpireCheckoutSession::new(session.clone());
                 request
@@ -136,22 +138,7 @@ impl Stripe {
                     .request_strategy(strategy)
                     .send(&self.client)
                     .await?;
-            }
-            Call::Void(intent) => {
-                let request = CancelPaymentIntent::new(intent.clone());
-                request
-                    .customize()
-                    .request_strategy(strategy)
-                    .send(&self.client)
-                    .await?;
-            }
-            Call::Capture(intent) => {
-                let request = CapturePaymentIntent::new(intent.clone());
-                request
-                    .customize()
-                    .request_strategy(strategy)
-                    .send(&self.client)
-                    .await?;
+                return Ok(None);
             }
             Call::Refund(refund) => {
                 let request = CreateRefund::new()
@@ -162,9 +149,27 @@ impl Stripe {
                     .request_strategy(strategy)
                     .send(&self.client)
                     .await?;
+                return Ok(None);
             }
-        }
-        Ok(())
+            Call::Void(intent) => {
+                let request = CancelPaymentIntent::new(intent.clone());
+                request
+                    .customize()
+                    .request_strategy(strategy)
+                    .send(&self.client)
+                    .await?
+            }
+            Call::Capture(intent) => {
+                let request = CapturePaymentIntent::new(intent.clone());
+                request
+                    .customize()
+                    .request_strategy(strategy)
+                    .send(&self.client)
+                    .await?
+            }
+        };
+        // Nothing can have been given back of what was captured this moment or never.
+        known_intent(&intent, &[]).map(Some)
     }
 
     async fn view(&self, session: CheckoutSession) -> Result<StripeView, Trouble> {
@@ -196,35 +201,33 @@ impl Stripe {
     }
 
     async fn intent(&self, intent: &PaymentIntent) -> Result<Intent, Trouble> {
-        let status = intent_status(&intent.status)?;
-        let refunds = match status {
-            IntentStatus::Succeeded => {
-                let request = ListRefund::new()
-                    .payment_intent(intent.id.to_string())
-                    .limit(REFUNDS_READ_MAX);
-                request.customize().send(&self.client).await?.data
-            }
-            IntentStatus::RequiresPayment
-            | IntentStatus::Processing
-            | IntentStatus::RequiresCapture
-            | IntentStatus::Canceled => Vec::new(),
-        };
-        let sum = |wanted: RefundStatus| {
-            refunds
-                .iter()
-                .filter(|refund| refund_status(refund) == wanted)
-                .map(|refund| refund.amount)
-                .sum()
-        };
-        Ok(Intent {
-            id: intent.id.to_string(),
-            status,
-            captured_minor: intent.amount_received,
-            refunded_minor: sum(RefundStatus::Done),
-            refund_pending_minor: sum(RefundStatus::Pending),
-            refunds: u32::try_from(refunds.len()).unwrap_or(u32::MAX),
-        })
+        if intent_status(&intent.status)? != IntentStatus::Succeeded {
+            return known_intent(intent, &[]);
+        }
+        let request = ListRefund::new()
+            .payment_intent(intent.id.to_string())
+            .limit(REFUNDS_READ_MAX);
+        let refunds = request.customize().send(&self.client).await?;
+        known_intent(intent, &refunds.data)
     }
+}
+
+fn known_intent(intent: &PaymentIntent, refunds: &[Refund]) -> Result<Intent, Trouble> {
+    let sum = |wanted: RefundStatus| {
+        refunds
+            .iter()
+            .filter(|refund| refund_status(refund) == wanted)
+            .map(|refund| refund.amount)
+            .sum()
+    };
+    Ok(Intent {
+        id: intent.id.to_string(),
+        status: intent_status(&intent.status)?,
+        captured_minor: intent.amount_received,
+        refunded_minor: sum(RefundStatus::Done),
+        refund_pending_minor: sum(RefundStatus::Pending),
+        refunds: u32::try_from(refunds.len()).unwrap_or(u32::MAX),
+    })
 }
 
 /// The key under which a payment's attempt opens its session.

@@ -37,8 +37,11 @@ pub enum AccountError {
     )]
     FakeKeyAtStripe,
     /// Not a secret key.
-    #[error("STRIPE_SECRET_KEY must be a secret key: it begins with sk_ or rk_")]
+    #[error("STRIPE_SECRET_KEY must be set to a secret key of the Stripe account: it begins with sk_ or rk_")]
     NotAKey,
+    /// Without a secret no notice can be believed.
+    #[error("STRIPE_WEBHOOK_SECRET is not set: it is what Stripe signs its notices with (whsec_...)")]
+    NoWebhookSecret,
     /// The client can't be built.
     #[error("STRIPE_API_BASE or STRIPE_SECRET_KEY can't be used: {0}")]
     Unusable(String),

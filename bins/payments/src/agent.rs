@@ -1,0 +1,354 @@
+//! Brings one payment one step on: looks at Stripe, tells the domain what is there, makes at most one call,
+//! and tells the domain what came of it.
+//!
+//! It holds no state of its own that matters: killed at any point, the next step begins with the stored
+//! payment and a look. When and how often steps are made is the [`crate::worker`]'s business.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use events::{PaymentId, Version};
+use service::Clock;
+use store::{Context, Store, StoreError, TransactError, Txn, TxnError};
+use tokio::time::timeout;
+
+use crate::domain::{
+    Call, Command, Decision, IntentStatus, Lapse, Payment, PaymentError, Step, StripeView, decide, next_call,
+    next_step, undo,
+};
+use crate::store::{Notice, PaymentIndexes};
+use crate::stripe::{Stripe, Trouble};
+
+/// How often Stripe may fail by itself over one request for a session before the attempt is given up.
+const SESSION_FAILURES_MAX: u32 = 3;
+/// How often Stripe may refuse a capture for reasons other than the bank's before it is given up.
+const CAPTURE_REFUSALS_MAX: u32 = 3;
+/// How close to its end a session can't be opened any more; Stripe's minimum.
+const SESSION_SECONDS_MIN: u64 = 30 * 60;
+/// How long a step waits for the state that it is about to become durable.
+const DURABLE_SECONDS_MAX: u64 = 5;
+
+/// Acts at Stripe for payments.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    store: Store<PaymentIndexes>,
+    stripe: Stripe,
+    clock: Clock,
+}
+
+/// What is remembered, while this process runs, of what was tried for a payment in its present version.
+#[derive(Debug, Default)]
+pub struct Tries {
+    /// How often Stripe failed by itself to open the session.
+    session_failures: u32,
+    /// How many calls were answered with anything but success, which may be stored under their keys.
+    repeat: u32,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stepped {
+    /// Nothing more is wanted.
+    Idle,
+    /// Something has changed; what comes next can be done at once.
+    Moved,
+    /// It is Stripe's turn.
+    Waiting,
+}
+
+/// Why a step came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// Stripe did not do or say what was asked.
+    #[error(transparent)]
+    Stripe(#[from] Trouble),
+    /// The store did not.
+    #[error(transparent)]
+    Store(#[from] TransactError<Infallible>),
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Agent {
+    /// An agent for the payments of `store`.
+    pub fn new(store: Store<PaymentIndexes>, stripe: Stripe, clock: Clock) -> Self {
+        Self { store, stripe, clock }
+    }
+
+    /// The store whose payments it brings on.
+    pub fn store(&self) -> &Store<PaymentIndexes> {
+        &self.store
+    }
+
+    /// Brings a payment one step on.
+    ///
+    /// # Errors
+    /// When Stripe or the store did not go along; the step can be repeated at any time.
+    pub async fn step(&self, id: PaymentId, tries: &mut Tries) -> Result<Stepped, StepError> {
+        let (wanted, unread) = self
+            .store
+            .read(|indexes| (indexes.wanted_version(id), indexes.unread(id)));
+        let Some(payment) = self.durable(id, wanted).await? else {
+            return Ok(Stepped::Idle);
+        };
+        let (own, strays) = self.notices(&payment, &unread)?;
+        if next_step(&payment) == Some(Step::CreateSession) {
+            return self.create(&payment, tries).await;
+        }
+        let looked = match payment.state.session() {
+            Some(session) if next_step(&payment).is_some() || !own.is_empty() => {
+                self.look_and_act(&payment, session, own, tries).await?
+            }
+            Some(_) | None => Stepped::Idle,
+        };
+        for notice in strays {
+            self.see_to_stray(&payment, notice, tries).await?;
+        }
+        Ok(looked)
+    }
+
+    /// The payment in the version that the indexes speak of, which may be on its way to the disk.
+    async fn durable(&self, id: PaymentId, wanted: Option<Version>) -> Result<Option<Payment>, StoreError> {
+        loop {
+            let changed = self.store.changed::<Payment>(&id);
+            let payment = self.store.get::<Payment>(&id)?;
+            let version = payment.as_ref().map_or(Version(0), |payment| payment.version);
+            if wanted.is_none_or(|wanted| version >= wanted) {
+                return Ok(payment);
+            }
+            if timeout(Duration::from_secs(DURABLE_SECONDS_MAX), changed.wait())
+                .await
+                .is_err()
+            {
+                // The batch was not written after all; the state that is there is the one to go on with.
+                return Ok(payment);
+            }
+        }
+    }
+
+    /// The notices that a look at the payment's own session answers, and those about other sessions.
+    fn notices(
+        &self,
+        payment: &Payment,
+        unread: &[String],
+    ) -> Result<(Vec<String>, Vec<Notice>), StoreError> {
+        let (mut own, mut strays) = (Vec::new(), Vec::new());
+        for id in unread {
+            // One that is not durable yet is read by the next step: the webhook asks for one.
+            let Some(notice) = self.store.get::<Notice>(id)? else {
+                continue;
+            };
+            let about = notice.session.as_deref();
+            if about.is_none() || about == payment.state.session() {
+                own.push(notice.id);
+            } else {
+                strays.push(notice);
+            }
+        }
+        Ok((own, strays))
+    }
+
+    async fn create(&self, payment: &Payment, tries: &mut Tries) -> Result<Stepped, StepError> {
+        let trouble = match self.stripe.create_session(payment).await {
+            Ok(view) => {
+                self.apply(payment, Command::Observe(view), Vec::new()).await?;
+                return Ok(Stepped::Moved);
+            }
+            Err(trouble) => trouble,
+        };
+        let too_late =
+            self.clock.now().plus(Duration::from_secs(SESSION_SECONDS_MIN)) > payment.request.expires_at;
+        let lapse = match &trouble {
+            Trouble::Unknown(_) | Trouble::Busy(_) | Trouble::Unauthorized(_) => None,
+            Trouble::ServerError(_) => {
+                tries.session_failures += 1;
+                (tries.session_failures >= SESSION_FAILURES_MAX).then_some(Lapse::Unanswered)
+            }
+            Trouble::KeyReused(_) => Some(Lapse::Unanswered),
+            Trouble::Missing(_) | Trouble::OtherState(_) | Trouble::Declined(_) | Trouble::Refused(_) => {
+                Some(if too_late {
+                    Lapse::Unanswered
+                } else {
+                    Lapse::Refused
+                })
+            }
+        };
+        let Some(lapse) = lapse else {
+            return Err(trouble.into());
+        };
+        tracing::warn!(payment = %payment.id, order = %payment.order_id, attempt = payment.attempt, %trouble,
+            "the attempt to open a session is given up");
+        self.apply(payment, Command::GiveUpOpening(lapse), Vec::new())
+            .await?;
+        Ok(Stepped::Moved)
+    }
+
+    async fn look_and_act(
+        &self,
+        payment: &Payment,
+        session: &str,
+        notices: Vec<String>,
+        tries: &mut Tries,
+    ) -> Result<Stepped, StepError> {
+        let view = self.stripe.read(session).await?;
+        let seen = self
+            .apply(payment, Command::Observe(view.clone()), notices)
+            .await?;
+        let Some(call) = next_call(&seen, &view) else {
+            return Ok(after(payment, &seen));
+        };
+        let view = match self.stripe.call(&call, tries.repeat).await {
+            Ok(Some(intent)) => StripeView {
+                intent: Some(intent),
+                ..view
+            },
+            Ok(None) => self.stripe.read(session).await?,
+            Err(trouble) => return self.call_failed(&seen, &call, trouble, tries).await,
+        };
+        let done = self.apply(&seen, Command::Observe(view), Vec::new()).await?;
+        Ok(after(payment, &done))
+    }
+
+    async fn call_failed(
+        &self,
+        payment: &Payment,
+        call: &Call,
+        trouble: Trouble,
+        tries: &mut Tries,
+    ) -> Result<Stepped, StepError> {
+        let refused = match &trouble {
+            Trouble::Unknown(_) | Trouble::Busy(_) | Trouble::Unauthorized(_) => return Err(trouble.into()),
+            Trouble::Declined(_) => true,
+            Trouble::ServerError(_) | Trouble::OtherState(_) => false,
+            Trouble::Missing(_) | Trouble::Refused(_) | Trouble::KeyReused(_) => {
+                tries.repeat + 1 >= CAPTURE_REFUSALS_MAX
+            }
+        };
+        tries.repeat += 1;
+        let (Call::Capture(intent), Some(session), true) = (call, payment.state.session(), refused) else {
+            return Err(trouble.into());
+        };
+        // The refusal is definite, but only Stripe's own object says what is left of the authorisation.
+        let view = self.stripe.read(session).await?;
+        let still_authorized = view
+            .intent
+            .as_ref()
+            .is_some_and(|seen| seen.status == IntentStatus::RequiresCapture);
+        tracing::warn!(payment = %payment.id, order = %payment.order_id, %intent, %trouble, "the capture is refused");
+        let command = if still_authorized {
+            Command::GiveUpCapturing
+        } else {
+            Command::Observe(view)
+        };
+        let failed = self.apply(payment, command, Vec::new()).await?;
+        Ok(after(payment, &failed))
+    }
+
+    /// A session that is not the payment's present one: the belated answer to a request that was given up, or
+    /// an earlier attempt that was paid after all. Nothing of it may be left.
+    async fn see_to_stray(
+        &self,
+        payment: &Payment,
+        notice: Notice,
+        tries: &mut Tries,
+    ) -> Result<(), StepError> {
+        let Some(session) = &notice.session else {
+            return Ok(());
+        };
+        let view = self.stripe.read(session).await?;
+        if payment.state.session().is_none() && view.attempt == payment.attempt {
+            self.apply(payment, Command::Observe(view), vec![notice.id])
+                .await?;
+            return Ok(());
+        }
+        if let Some(call) = undo(&view) {
+            tracing::warn!(payment = %payment.id, order = %payment.order_id, session, ?call, "a stray session is undone");
+            if let Err(trouble) = self.stripe.call(&call, tries.repeat).await {
+                tries.repeat += 1;
+                return Err(trouble.into());
+            }
+            // What it left is seen by the next step, which finds the notice still unread.
+            return Ok(());
+        }
+        let read = vec![notice.id];
+        self.transact(move |tx| mark_read(tx, &read)).await
+    }
+
+    /// Tells the domain something about a payment, and answers how the payment is then.
+    async fn apply(
+        &self,
+        known: &Payment,
+        command: Command,
+        notices: Vec<String>,
+    ) -> Result<Payment, StepError> {
+        if notices.is_empty()
+            && let Err(PaymentError::Stale(_)) = decide(known, command.clone(), self.clock.now())
+        {
+            return Ok(known.clone());
+        }
+        let known = known.clone();
+        self.transact(move |tx| {
+            let Some(payment) = tx.get::<Payment>(&known.id)? else { return Ok(known) };
+            mark_read(tx, &notices)?;
+            match decide(&payment, command, tx.now()) {
+                Ok(decision) => Ok(stage(tx, Some(payment.version), decision)?),
+                Err(PaymentError::Stale(_)) => Ok(payment),
+                Err(error) => {
+                    // The payment went on while Stripe was being asked; the next look sees where it is now.
+                    tracing::info!(payment = %payment.id, state = payment.state.as_str(), %error, "not applied");
+                    Ok(payment)
+                }
+            }
+        })
+        .await
+    }
+
+    async fn transact<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Txn<'_, PaymentIndexes>) -> Result<T, TxnError> + Send + 'static,
+    ) -> Result<T, StepError> {
+        Ok(self
+            .store
+            .transact(Context::new(self.clock.now()), |tx| Ok(f(tx)?))
+            .await?)
+    }
+}
+
+/// Stages what was decided about a payment of that version, or about none yet.
+///
+/// # Errors
+/// When the payment has another version by now.
+pub fn stage(
+    tx: &mut Txn<'_, PaymentIndexes>,
+    version: Option<Version>,
+    decision: Decision,
+) -> Result<Payment, TxnError> {
+    tx.put(version, decision.payment.clone())?;
+    for event in decision.events {
+        tx.emit(event);
+    }
+    Ok(decision.payment)
+}
+
+fn mark_read(tx: &mut Txn<'_, PaymentIndexes>, notices: &[String]) -> Result<(), TxnError> {
+    for id in notices {
+        if let Some(notice) = tx.get::<Notice>(id)?
+            && !notice.read
+        {
+            tx.put_any(Notice { read: true, ..notice })?;
+        }
+    }
+    Ok(())
+}
+
+fn after(before: &Payment, after: &Payment) -> Stepped {
+    match next_step(after) {
+        _ if after.version != before.version => Stepped::Moved,
+        None | Some(Step::Observe) => Stepped::Idle,
+        Some(Step::CreateSession | Step::Capture | Step::Close | Step::Refund) => Stepped::Waiting,
+    }
+}

@@ -1,0 +1,69 @@
+//! What this service is told from outside: the Stripe account.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::stripe::{AccountError, StripeAccount};
+
+/// The Stripe account.
+#[derive(Clone, clap::Args)]
+#[command(next_help_heading = "Stripe")]
+pub struct Options {
+    /// The secret key of the Stripe account
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "STRIPE_SECRET_KEY",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub stripe_secret_key: String,
+
+    /// What Stripe signs notices with; several, separated by commas, while one takes the place of another
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "STRIPE_WEBHOOK_SECRET",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub stripe_webhook_secret: Vec<String>,
+
+    /// Another address than Stripe's own: the stand-in's, on laptops and in tests
+    #[arg(long, value_name = "URL", env = "STRIPE_API_BASE")]
+    pub stripe_api_base: Option<String>,
+}
+
+impl fmt::Debug for Options {
+    // By hand, so that no log ever shows a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("stripe_api_base", &self.stripe_api_base)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// The account that calls are made with.
+    pub(crate) fn account(&self) -> StripeAccount {
+        StripeAccount {
+            secret_key: self.stripe_secret_key.trim().to_owned(),
+            api_base: self.stripe_api_base.clone().filter(|base| !base.is_empty()),
+        }
+    }
+
+    /// What notices may be signed with; at least one.
+    pub(crate) fn webhook_secrets(&self) -> Result<Arc<[String]>, AccountError> {
+        let secrets = self
+            .stripe_webhook_secret
+            .iter()
+            .map(|secret| secret.trim().to_owned());
+        let secrets: Arc<[String]> = secrets.filter(|secret| !secret.is_empty()).collect();
+        if secrets.is_empty() {
+            Err(AccountError::NoWebhookSecret)
+        } else {
+            Ok(secrets)
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! Decides when and how often steps are made for which payment: at once where something is new, slower and
+//! slower where Stripe does not answer, now and then where only a lost notice could be news.
+//!
+//! What is to be done is derived from the stored payments, through the store's indexes; what is kept here is
+//! when to try again, which a restart may forget.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use events::PaymentId;
+use service::{Clock, Shutdown};
+use store::{Context, Store, TransactError};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use crate::agent::{Agent, StepError, Stepped, Tries};
+use crate::store::{Notice, PaymentIndexes, Urgency};
+
+/// How many steps are made at once, each of which makes one call to Stripe at a time.
+pub const STRIPE_CALLS_MAX: usize = 64;
+/// How many requests for a look wait at most; beyond it a look comes when it comes.
+const LOOKS_WAITING_MAX: usize = 1_024;
+/// The first pause after a step that came to nothing; it doubles, with jitter.
+const RETRY_MILLIS_MIN: u64 = 200;
+/// The longest pause between two tries: bounded, but never given up.
+const RETRY_SECONDS_MAX: u64 = 60;
+/// How often a payment that only waits for the buyer or the order is looked at, in case a notice was lost.
+const RECONCILE_SECONDS: u64 = 60;
+/// How often payments to be looked at now and then are gathered.
+const GATHER_SECONDS: u64 = 5;
+/// The shortest pause between two looks that someone asks for: a page that is reloaded again and again must
+/// not use up what Stripe allows all of us.
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
+/// How long a step may still take when it is time to stop.
+const DRAIN_SECONDS_MAX: u64 = 5;
+/// How long notices are kept, to know a repetition by: longer than Stripe repeats them.
+const NOTICE_DAYS: u64 = 30;
+/// How many notices are kept at most.
+const NOTICES_MAX: usize = 200_000;
+/// How many notices one transaction forgets.
+const NOTICES_SWEPT_MAX: usize = 1_000;
+const SWEEP_SECONDS: u64 = 600;
+
+/// Rings when there is something new to do. Rung twice before it is heard, it is heard once.
+#[derive(Debug, Clone, Default)]
+pub struct Bell(Arc<Notify>);
+
+impl Bell {
+    /// Rings.
+    pub fn ring(&self) {
+        self.0.notify_one();
+    }
+
+    async fn rung(&self) {
+        self.0.notified().await;
+    }
+}
+
+/// Asks the worker for a look at Stripe.
+#[derive(Debug, Clone)]
+pub struct Looks(mpsc::Sender<Look>);
+
+#[derive(Debug)]
+struct Look {
+    id: PaymentId,
+    done: Option<oneshot::Sender<()>>,
+}
+
+impl Looks {
+    /// Has a step made for a payment at once, and waits for it, but not longer than `within`: what Stripe then
+    /// has not said is not waited for.
+    pub async fn look(&self, id: PaymentId, within: Duration) {
+        let (done, looked) = oneshot::channel();
+        if !self.send(Look { id, done: Some(done) }) {
+            return;
+        }
+        // Looked, not looked in time, or the worker is gone: the caller goes on with what is stored.
+        let (Ok(Ok(()) | Err(_)) | Err(_)) = tokio::time::timeout(within, looked).await;
+    }
+
+    /// Has a step made for a payment at once, and does not wait for it.
+    pub fn ask(&self, id: PaymentId) {
+        self.send(Look { id, done: None });
+    }
+
+    /// Turned away, a look comes when it comes: the worker finds what is to be done by itself.
+    fn send(&self, look: Look) -> bool {
+        let sent = self.0.try_send(look).is_ok();
+        if !sent {
+            metrics::counter!("payments_looks_turned_away_total").increment(1);
+        }
+        sent
+    }
+}
+
+/// Makes the steps of all payments.
+pub struct Worker {
+    agent: Agent,
+    clock: Clock,
+    looks: mpsc::Receiver<Look>,
+    bell: Bell,
+    jobs: HashMap<PaymentId, Job>,
+    queue: BTreeSet<(Instant, PaymentId)>,
+    running: JoinSet<Ran>,
+    payment_of: HashMap<Id, PaymentId>,
+    gather_at: Instant,
+    sweep_at: Instant,
+}
+
+struct Job {
+    urgency: Urgency,
+    /// When the next step is due, if one is scheduled.
+    due: Option<Instant>,
+    /// A step is being made.
+    running: bool,
+    /// Something new has come up since the step began.
+    again: bool,
+    pauses: ExponentialBackoff,
+    tries: Tries,
+    lookers: Vec<oneshot::Sender<()>>,
+    /// When the last step ended.
+    ended_at: Option<Instant>,
+}
+
+struct Ran {
+    tries: Tries,
+    result: Result<Stepped, StepError>,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("jobs", &self.jobs.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// A worker, and a way to ask it for a look.
+    pub fn new(agent: Agent, clock: Clock) -> (Self, Looks) {
+        let (sender, looks) = mpsc::channel(LOOKS_WAITING_MAX);
+        let bell = agent.store().read(PaymentIndexes::bell);
+        let now = Instant::now();
+        let worker = Self {
+            agent,
+            clock,
+            looks,
+            bell,
+            jobs: HashMap::new(),
+            queue: BTreeSet::new(),
+            running: JoinSet::new(),
+            payment_of: HashMap::new(),
+            gather_at: now,
+            sweep_at: now,
+        };
+        (worker, Looks(sender))
+    }
+
+    /// Works until it is time to stop.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let bell = self.bell.clone();
+        loop {
+            self.work_once().await;
+            let next = self.next_due();
+            tokio::select! {
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
+                Some(look) = self.looks.recv() => self.asked(look),
+                () = bell.rung() => {}
+                () = tokio::time::sleep_until(next) => {}
+                () = shutdown.clone().wait() => break,
+            }
+        }
+        let drained = async { while self.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_secs(DRAIN_SECONDS_MAX), drained)
+            .await
+            .is_err()
+        {
+            // What a call cut off has done is seen by the look that the next start begins with.
+            tracing::warn!(open = self.running.len(), "calls to Stripe were cut off");
+        }
+    }
+
+    /// One turn: takes note of what has ended and what is new, and starts the steps that are due. It waits for
+    /// none of them.
+    pub async fn work_once(&mut self) {
+        while let Some(ended) = self.running.try_join_next_with_id() {
+            self.ended(ended);
+        }
+        while let Ok(look) = self.looks.try_recv() {
+            self.asked(look);
+        }
+        self.take_urgent();
+        let now = Instant::now();
+        if now >= self.gather_at {
+            self.gather_at = now + Duration::from_secs(GATHER_SECONDS);
+            self.take_watched(now);
+        }
+        if now >= self.sweep_at {
+            self.sweep_at = now + Duration::from_secs(SWEEP_SECONDS);
+            if let Err(error) = sweep_once(self.agent.store(), &self.clock).await {
+                tracing::warn!(%error, "old notices were not cleared away");
+            }
+        }
+        self.start_due(now);
+        metrics::gauge!("payments_jobs").set(u32::try_from(self.jobs.len()).unwrap_or(u32::MAX));
+    }
+
+    fn next_due(&self) -> Instant {
+        let at_capacity = self.running.len() >= STRIPE_CALLS_MAX;
+        let first = self.queue.first().map(|(due, _)| *due).filter(|_| !at_capacity);
+        first
+            .unwrap_or(self.gather_at)
+            .min(self.gather_at)
+            .min(self.sweep_at)
+    }
+
+    fn take_urgent(&mut self) {
+        let urgent = self.agent.store().read(PaymentIndexes::urgent);
+        let now = Instant::now();
+        for (id, urgency) in urgent {
+            if self.jobs.get(&id).is_none_or(|job| job.urgency != urgency) {
+                let job = self.jobs.entry(id).or_insert_with(Job::new);
+                job.renew(urgency);
+                self.schedule(id, now);
+            }
+        }
+    }
+
+    fn take_watched(&mut self, now: Instant) {
+        let watched: Vec<PaymentId> = self.agent.store().read(|indexes| indexes.watched().collect());
+        for id in watched {
+            if let Entry::Vacant(vacant) = self.jobs.entry(id) {
+                vacant.insert(Job::new());
+                self.schedule(id, now + reconcile_pause());
+            }
+        }
+    }
+
+    fn asked(&mut self, look: Look) {
+        let job = self.jobs.entry(look.id).or_insert_with(Job::new);
+        job.lookers.extend(look.done);
+        let earliest = job.ended_at.map(|ended| ended + LOOK_PAUSE);
+        let now = Instant::now();
+        self.schedule(look.id, earliest.map_or(now, |earliest| earliest.max(now)));
+    }
+
+    /// A step for a payment that has a job, at `due`; once more behind the one that is being made.
+    fn schedule(&mut self, id: PaymentId, due: Instant) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        match job.due {
+            Some(before) => {
+                self.queue.remove(&(before, id));
+                job.due = Some(due.min(before));
+            }
+            None if job.running => {
+                job.again = true;
+                return;
+            }
+            None => job.due = Some(due),
+        }
+        if let Some(due) = job.due {
+            self.queue.insert((due, id));
+        }
+    }
+
+    fn start_due(&mut self, now: Instant) {
+        while self.running.len() < STRIPE_CALLS_MAX {
+            let Some((due, id)) = self.queue.first().copied().filter(|(due, _)| *due <= now) else {
+                return;
+            };
+            self.queue.remove(&(due, id));
+            let Some(job) = self.jobs.get_mut(&id) else {
+                continue;
+            };
+            job.due = None;
+            job.running = true;
+            let mut tries = std::mem::take(&mut job.tries);
+            let lookers = std::mem::take(&mut job.lookers);
+            let agent = self.agent.clone();
+            let step = async move {
+                let result = agent.step(id, &mut tries).await;
+                for looker in lookers {
+                    // Fails only if whoever asked waits no longer.
+                    looker.send(()).ok();
+                }
+                Ran { tries, result }
+            };
+            let handle = self.running.spawn(step);
+            self.payment_of.insert(handle.id(), id);
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Ran), JoinError>) {
+        let (task, ran) = match ended {
+            Ok((task, ran)) => (task, Some(ran)),
+            Err(error) => {
+                tracing::error!(%error, "a step panicked");
+                (error.id(), None)
+            }
+        };
+        let Some(id) = self.payment_of.remove(&task) else {
+            return;
+        };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let (tries, result) = match ran {
+            Some(Ran { tries, result }) => (tries, Some(result)),
+            None => (Tries::default(), None),
+        };
+        job.running = false;
+        job.ended_at = Some(Instant::now());
+        let again = std::mem::take(&mut job.again);
+        if !again {
+            job.tries = tries;
+        }
+        let now = Instant::now();
+        let due = match result {
+            _ if again => Some(now),
+            Some(Ok(Stepped::Moved)) => {
+                job.renew(job.urgency);
+                Some(now)
+            }
+            Some(Ok(Stepped::Idle)) => self.idle(id, now),
+            Some(Ok(Stepped::Waiting)) | None => Some(now + job.pause()),
+            Some(Err(error)) => {
+                let pause = job.pause();
+                log(id, &error, pause);
+                Some(now + pause)
+            }
+        };
+        match due {
+            Some(due) => self.schedule(id, due),
+            None => drop(self.jobs.remove(&id)),
+        }
+    }
+
+    /// When a payment for which nothing is wanted now is looked at again, if at all.
+    fn idle(&mut self, id: PaymentId, now: Instant) -> Option<Instant> {
+        let (urgent, watched) = self.agent.store().read(|indexes| {
+            let urgent = indexes.wanted_version(id).is_some() || !indexes.unread(id).is_empty();
+            (urgent, indexes.is_watched(id))
+        });
+        let job = self.jobs.get_mut(&id)?;
+        if urgent {
+            return Some(now + job.pause());
+        }
+        job.renew(Urgency::default());
+        watched.then(|| now + reconcile_pause())
+    }
+}
+
+impl Job {
+    fn new() -> Self {
+        Self {
+            urgency: Urgency::default(),
+            due: None,
+            running: false,
+            again: false,
+            pauses: pauses(),
+            tries: Tries::default(),
+            lookers: Vec::new(),
+            ended_at: None,
+        }
+    }
+
+    /// Something is new: what was tried before says nothing about it.
+    fn renew(&mut self, urgency: Urgency) {
+        self.urgency = urgency;
+        self.pauses = pauses();
+        self.tries = Tries::default();
+    }
+
+    fn pause(&mut self) -> Duration {
+        self.pauses
+            .next()
+            .unwrap_or(Duration::from_secs(RETRY_SECONDS_MAX))
+    }
+}
+
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(RETRY_MILLIS_MIN))
+        .with_max_delay(Duration::from_secs(RETRY_SECONDS_MAX))
+        .with_factor(2.0)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// Spread, so that what was opened together is not looked at together for ever.
+fn reconcile_pause() -> Duration {
+    let half = Duration::from_secs(RECONCILE_SECONDS / 2);
+    let mut spread = ExponentialBuilder::new()
+        .with_min_delay(half)
+        .with_max_delay(half)
+        .with_jitter()
+        .build();
+    half + spread.next().unwrap_or(half)
+}
+
+fn log(id: PaymentId, error: &StepError, pause: Duration) {
+    let retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+    match error {
+        StepError::Stripe(trouble) => {
+            tracing::warn!(payment = %id, %trouble, retry_ms, "a step at Stripe came to nothing");
+        }
+        StepError::Store(error) => {
+            tracing::warn!(payment = %id, %error, retry_ms, "a step could not be stored")
+        }
+    }
+}
+
+/// Forgets notices that can't come again.
+///
+/// # Errors
+/// When the store can't write.
+pub async fn sweep_once(
+    store: &Store<PaymentIndexes>,
+    clock: &Clock,
+) -> Result<(), TransactError<std::convert::Infallible>> {
+    loop {
+        let now = clock.now();
+        let before = now.minus(Duration::from_secs(NOTICE_DAYS * 24 * 3600));
+        let over = store.read(|indexes| indexes.forgettable(before, NOTICES_MAX, NOTICES_SWEPT_MAX));
+        if over.is_empty() {
+            return Ok(());
+        }
+        store
+            .transact(Context::new(now), move |tx| {
+                for id in &over {
+                    tx.delete::<Notice>(id)?;
+                }
+                Ok(())
+            })
+            .await?;
+    }
+}
