@@ -274,7 +274,7 @@ impl StripeFake {
     }
 
     /// Expires sessions and lets authorisations lapse whose time is over; says how many it handled, of
-    /// which there may be more when it was [many](SWEEP_MAX).
+    /// which there may be more when it was 200.
     pub fn sweep_once(&self) -> usize {
         let mut books = self.books();
         if books.is_full() {
