@@ -3,6 +3,8 @@
 //! Each event is an attempt of its own inside that transaction, so that one that can't be applied harms none
 //! of the others, and the cursor moves with the effect or not at all.
 
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use events::{Cause, Position, Source};
@@ -27,7 +29,15 @@ pub(crate) struct Batch {
     /// in answer to a request really is what its source has to say.
     pub(crate) asked: Option<StreamId>,
     /// Undecodable entries that were seen before, by the place that they claim.
-    pub(crate) sighted: Arc<Vec<(Position, StreamId)>>,
+    pub(crate) sighted: Arc<BTreeMap<Position, Sighting>>,
+}
+
+/// An undecodable entry at a place where an event is still to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sighting {
+    pub(crate) id: StreamId,
+    /// Of what it said, to know it again.
+    pub(crate) digest: u64,
 }
 
 /// What became of a batch.
@@ -40,7 +50,7 @@ pub(crate) struct Outcome {
     /// The last entry that was dropped because what should come before it is missing.
     pub(crate) gap: Option<StreamId>,
     /// Undecodable entries that were seen for the first time, by the place that they claim.
-    pub(crate) sighted: Vec<(Position, StreamId)>,
+    pub(crate) sighted: Vec<(Position, Sighting)>,
     /// The last position that was seen, to know how far the source is.
     pub(crate) head: Option<Position>,
     pub(crate) applied: u64,
@@ -49,6 +59,17 @@ pub(crate) struct Outcome {
     pub(crate) duplicates: u64,
     pub(crate) gaps: u64,
     pub(crate) buried: u64,
+}
+
+impl Item {
+    fn sighting(&self) -> Sighting {
+        let mut hasher = DefaultHasher::new();
+        (&self.event_type, &self.raw).hash(&mut hasher);
+        Sighting {
+            id: self.id,
+            digest: hasher.finish(),
+        }
+    }
 }
 
 /// Why a batch was not applied to its end.
@@ -125,7 +146,7 @@ impl Batch {
                 Step::Sighted(position) => {
                     outcome.buried += 1;
                     outcome.gap = Some(item.id);
-                    outcome.sighted.push((position, item.id));
+                    outcome.sighted.push((position, item.sighting()));
                 }
                 Step::Stop(stop) => {
                     outcome.stop = Some(stop);
@@ -184,7 +205,7 @@ impl Batch {
 
     /// An entry that is not what our programs write. It is recorded at once, under the id of its stream entry.
     /// If it stands where something is still to come, that is asked for again: the answer is the true event,
-    /// or the same nonsense, and only then may the cursor pass it.
+    /// or the very same nonsense, and only then may the cursor pass it.
     fn undecodable<I: Indexes>(
         &self,
         tx: &mut Txn<'_, I>,
@@ -202,20 +223,14 @@ impl Batch {
             Claim::Nowhere => None,
         };
         if let Some(position) = position {
-            let seen = self
-                .sighted
-                .iter()
-                .find(|(place, _)| *place == position)
-                .map(|(_, id)| *id);
-            let confirmed =
-                seen.filter(|seen| self.asked.is_some_and(|asked| *seen < asked && asked < item.id));
-            if let Some(seen) = confirmed {
+            let seen = self.sighted.get(&position).copied();
+            if let Some(seen) = seen.filter(|seen| self.is_answer(item, *seen)) {
                 let letter = self.letter(tx, item, position.to_string(), Some(position), why);
                 let passed = tx.attempt(|tx| {
                     tx.advance(self.source, position)?;
                     tx.bury(letter)?;
                     // One letter is enough: this one says where the event belongs.
-                    tx.delete::<DeadLetter>(&(self.source, seen.to_string()))?;
+                    tx.delete::<DeadLetter>(&(self.source, seen.id.to_string()))?;
                     Ok(Step::Buried)
                 });
                 return settled(passed);
@@ -233,6 +248,15 @@ impl Batch {
             Some(position) if position > cursor => Step::Sighted(position),
             Some(_) | None => Step::Buried,
         })
+    }
+
+    /// Whether an undecodable entry is what its source answered when it was asked for what was seen there.
+    fn is_answer(&self, item: &Item, seen: Sighting) -> bool {
+        // The request has its id from another stream: within a millisecond the counters say nothing.
+        let asked_between = self
+            .asked
+            .is_some_and(|asked| seen.id.millis <= asked.millis && asked.millis <= item.id.millis);
+        asked_between && seen.id < item.id && seen.digest == item.sighting().digest
     }
 
     fn letter<I: Indexes>(

@@ -18,7 +18,7 @@ use redis::{Value, cmd};
 use store::{Context, Indexes, Store};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::apply::{Batch, Outcome, Stop};
+use crate::apply::{Batch, Outcome, Sighting, Stop};
 use crate::backoff::Health;
 use crate::bus::Bus;
 use crate::decode::Item;
@@ -68,7 +68,7 @@ pub struct Consumer<I: Indexes, H> {
     /// Done with, to be acknowledged with the next read.
     acks: Vec<StreamId>,
     asked: Option<Asked>,
-    sighted: BTreeMap<Position, StreamId>,
+    sighted: BTreeMap<Position, Sighting>,
     head: Option<Position>,
     looked_at: Option<Instant>,
     state: SourceState,
@@ -407,12 +407,7 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
             tries: 0,
             given_up: None,
             asked: self.asked.map(|asked| asked.id),
-            sighted: Arc::new(
-                self.sighted
-                    .iter()
-                    .map(|(position, id)| (*position, *id))
-                    .collect(),
-            ),
+            sighted: Arc::new(self.sighted.clone()),
         });
     }
 

@@ -1,6 +1,5 @@
 //! Waiting for a condition instead of for a time.
 
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// How long to wait between two looks. Short, so that a test is hardly slower than what it waits for.
@@ -10,11 +9,7 @@ const POLL_MILLIS: u64 = 10;
 ///
 /// # Panics
 /// When `deadline` has passed without a value.
-pub async fn eventually<T, F, P>(what: &str, deadline: Duration, mut probe: F) -> T
-where
-    F: FnMut() -> P,
-    P: Future<Output = Option<T>>,
-{
+pub async fn eventually<T>(what: &str, deadline: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         // A probe that hangs must not outlive the deadline either; it gets what is left of it.

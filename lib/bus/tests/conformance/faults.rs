@@ -1,0 +1,150 @@
+//! Redis flushed, killed, stopped, full, absent: everything converges, and nothing hangs.
+
+use std::time::Duration;
+
+use bus::SourceState;
+use testkit::{RedisOptions, RedisServer, Reply, eventually};
+
+use crate::system::{CONVERGED, STREAM, System};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flushed_again_and_again_in_the_middle_of_everything() {
+    let system = System::new();
+    let running = system.run();
+    let mut last = 0;
+    for round in 0..20 {
+        system.publish(last + 1..=last + 40).await;
+        last += 40;
+        if round % 2 == 0 {
+            system.redis.command(&["FLUSHALL"]);
+        }
+        system.publish(last + 1..=last + 5).await;
+        last += 5;
+    }
+    system.converges_to(last).await;
+    assert!(system.letters().is_empty());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_killed_and_restarted_with_its_file() {
+    killed_and_restarted(RedisOptions {
+        append_only: true,
+        memory_bytes_max: None,
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_killed_and_restarted_with_nothing() {
+    killed_and_restarted(RedisOptions::default()).await;
+}
+
+async fn killed_and_restarted(options: RedisOptions) {
+    let mut system = System::on(RedisServer::with(options));
+    let running = system.run();
+    let mut last = 0;
+    for _ in 0..5 {
+        system.publish(last + 1..=last + 100).await;
+        system.redis.kill();
+        system.publish(last + 101..=last + 150).await;
+        system.redis.restart();
+        system.publish(last + 151..=last + 200).await;
+        last += 200;
+    }
+    system.converges_to(last).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_down_at_the_start_is_degraded_and_no_more() {
+    let mut redis = RedisServer::start();
+    redis.kill();
+    let mut system = System::on(redis);
+    let running = system.run();
+    system.publish(1..=10).await;
+    eventually("the trouble is seen", CONVERGED, || async {
+        let status = system.bus.status();
+        (!status.connected && status.relay_trouble.is_some()).then_some(())
+    })
+    .await;
+    assert_eq!(system.bus.status().sources[0].state, SourceState::Connecting);
+    system.redis.restart();
+    system.converges_to(10).await;
+    eventually("all is well", CONVERGED, || async {
+        let status = system.bus.status();
+        (status.connected && status.relay_trouble.is_none()).then_some(())
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_redis_is_waited_for() {
+    let options = RedisOptions {
+        append_only: false,
+        memory_bytes_max: Some(3_000_000),
+    };
+    let system = System::on(RedisServer::with(options));
+    let running = system.run();
+    let mut last = 0;
+    while last < 6_000 {
+        system.publish(last + 1..=last + 500).await;
+        last += 500;
+    }
+    eventually("it is full", CONVERGED, || async {
+        let trouble = system.bus.status().relay_trouble?;
+        trouble.contains("OOM").then_some(())
+    })
+    .await;
+    assert!(system.bus.status().relayed.seq.0 < 6_000);
+    system.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    system.converges_to(last).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_stands_still_is_waited_for_and_stopping_is_prompt() {
+    let system = System::new();
+    let running = system.run();
+    system.publish(1..=10).await;
+    system.converges_to(10).await;
+    system.redis.stop();
+    system.publish(11..=20).await;
+    eventually("it is noticed", CONVERGED, || async {
+        (!system.bus.status().connected).then_some(())
+    })
+    .await;
+    let took = running.stop().await;
+    assert!(took < Duration::from_secs(5), "stopping took {took:?}");
+    system.redis.resume();
+    let running = system.run();
+    system.converges_to(20).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_is_prompt_and_publishes_what_is_durable() {
+    let system = System::new();
+    let running = system.run();
+    system.publish(1..=5).await;
+    system.converges_to(5).await;
+    system
+        .state_becomes("at rest", |state| *state == SourceState::Reading)
+        .await;
+    system.publish(6..=10).await;
+    let took = running.stop().await;
+    assert!(took < Duration::from_secs(1), "stopping took {took:?}");
+    assert_eq!(system.entries(), 10);
+    let running = system.run();
+    system.converges_to(10).await;
+    running.stop().await;
+    let Reply::Array(pending) = system.redis.command(&["XPENDING", STREAM, "orders"]) else {
+        panic!()
+    };
+    assert_eq!(
+        pending[0].integer(),
+        Some(0),
+        "what was applied was acknowledged before it stopped"
+    );
+}

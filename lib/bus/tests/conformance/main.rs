@@ -1,0 +1,18 @@
+//! What the bus promises, shown on a real redis-server and real stores.
+//!
+//! The suite names no Redis command where it states a promise; where it damages something, it does so the way
+//! it happens: a kill, a flush, a deleted group, an entry that nobody of ours wrote.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that meets what it does not expect has failed"
+)]
+
+mod consumer;
+mod faults;
+mod poison;
+mod relay;
+mod scheduled_set;
+mod system;
+mod trimming;

@@ -1,0 +1,363 @@
+//! A system of two services, as small as can be: expiration publishes numbers, orders writes them down.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bus::{Applied, Bus, BusConfig, Consumer, Handler, Impossible, Relay, SourceState};
+use events::{
+    Envelope, Event, EventType, OrderExpired, OrderId, OrderNotDue, Position, Source, Timestamp, Version,
+};
+use store::{
+    Change, Context, DeadLetter, DecodeError, Indexes, Options, Record, Store, Table, Tables, TransactError,
+    Txn,
+};
+use testkit::{RedisServer, Reply, TempDir, eventually, temp_dir};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long anything may take to come right again (I7).
+pub(crate) const CONVERGED: Duration = Duration::from_secs(10);
+pub(crate) const STREAM: &str = "events:expiration";
+pub(crate) const REQUESTS: &str = "requests:expiration";
+
+/// A number that was applied, under the number of rows that were there before it.
+#[derive(Clone)]
+pub(crate) struct Note {
+    place: u64,
+    pub(crate) number: i64,
+}
+
+#[derive(bincode::Encode, bincode::Decode)]
+struct NoteV1 {
+    place: u64,
+    number: i64,
+}
+
+impl Record for Note {
+    const TABLE: Table = Table(b'n', "note");
+    const SCHEMA: u8 = 1;
+    type Key = u64;
+    fn key(&self) -> u64 {
+        self.place
+    }
+    fn version(&self) -> Version {
+        Version::FIRST
+    }
+    fn encode(&self) -> Vec<u8> {
+        store::codec::encode(&NoteV1 {
+            place: self.place,
+            number: self.number,
+        })
+    }
+    fn decode(_schema: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let NoteV1 { place, number } = store::codec::decode(bytes)?;
+        Ok(Self { place, number })
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Count(u64);
+
+impl Indexes for Count {
+    fn apply(&mut self, change: &Change<'_>) {
+        if let Some((before, after)) = change.of::<Note>() {
+            self.0 = self.0 + u64::from(after.is_some()) - u64::from(before.is_some());
+        }
+    }
+    fn tables() -> Tables {
+        Tables::new().with::<Note>()
+    }
+}
+
+/// What the handler makes of a number, if not writing it down.
+#[derive(Clone, Copy)]
+pub(crate) enum Mood {
+    Impossible,
+    /// Impossible until it was tried so often.
+    ImpossibleUntil(u64),
+    Panics,
+    Stale,
+}
+
+#[derive(Default)]
+pub(crate) struct Notary {
+    pub(crate) moods: Mutex<HashMap<i64, Mood>>,
+    pub(crate) tries: AtomicU64,
+    /// Emits an event for each that it applies.
+    pub(crate) answers: bool,
+}
+
+impl Handler<Count> for Notary {
+    fn concerns(&self, event_type: EventType) -> bool {
+        event_type == EventType::OrderExpired
+    }
+
+    fn apply(
+        &self,
+        tx: &mut Txn<'_, Count>,
+        envelope: &Envelope,
+    ) -> Result<Applied, TransactError<Impossible>> {
+        let Event::OrderExpired(OrderExpired { order_id, expires_at }) = &envelope.event else {
+            return Impossible::because("not a number");
+        };
+        let place = tx.indexes().0;
+        let number = expires_at.as_seconds();
+        tx.put(None, Note { place, number })?;
+        let mood = self.moods.lock().unwrap().get(&number).copied();
+        match mood {
+            None => {
+                if self.answers {
+                    tx.emit(Event::OrderNotDue(OrderNotDue {
+                        order_id: *order_id,
+                        remaining_ms: 1,
+                    }));
+                }
+                Ok(Applied::Done)
+            }
+            Some(mood) => {
+                let tries = self.tries.fetch_add(1, Ordering::SeqCst) + 1;
+                match mood {
+                    Mood::Impossible => Impossible::because("it can't be"),
+                    Mood::ImpossibleUntil(enough) if tries < enough => Impossible::because("not yet"),
+                    Mood::ImpossibleUntil(_) => Ok(Applied::Done),
+                    Mood::Panics => panic!("the handler is out of its mind"),
+                    Mood::Stale => {
+                        tx.delete::<Note>(&place)?;
+                        Ok(Applied::Stale("too late"))
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(crate) struct System {
+    pub(crate) redis: RedisServer,
+    pub(crate) bus: Bus,
+    pub(crate) expiration: Store<()>,
+    pub(crate) orders: Store<Count>,
+    pub(crate) notary: Arc<Notary>,
+    dirs: (TempDir, TempDir),
+}
+
+/// Relay and consumer, running until they are stopped.
+pub(crate) struct Running {
+    stop: watch::Sender<bool>,
+    pub(crate) relay: JoinHandle<()>,
+    pub(crate) consumer: JoinHandle<()>,
+}
+
+impl System {
+    pub(crate) fn new() -> Self {
+        Self::on(RedisServer::start())
+    }
+
+    pub(crate) fn on(redis: RedisServer) -> Self {
+        Self::with(redis, Notary::default())
+    }
+
+    pub(crate) fn with(redis: RedisServer, notary: Notary) -> Self {
+        let bus = bus_at(&redis.url());
+        let dirs = (temp_dir(), temp_dir());
+        let expiration = open(Source::Expiration, &dirs.0);
+        let orders = open(Source::Orders, &dirs.1);
+        Self {
+            redis,
+            bus,
+            expiration,
+            orders,
+            notary: Arc::new(notary),
+            dirs,
+        }
+    }
+
+    /// The handler is in this mood about that number.
+    pub(crate) fn mood(&self, number: i64, mood: Mood) {
+        self.notary.moods.lock().unwrap().insert(number, mood);
+    }
+
+    pub(crate) fn relay(&self) -> Relay<()> {
+        Relay::new(self.bus.clone(), self.expiration.clone(), Source::Expiration)
+    }
+
+    pub(crate) fn consumer(&self) -> Consumer<Count, Notary> {
+        let notary = Arc::clone(&self.notary);
+        Consumer::new(
+            self.bus.clone(),
+            self.orders.clone(),
+            Source::Expiration,
+            Source::Orders,
+            notary,
+        )
+        .waiting_at_most(Duration::from_millis(20))
+    }
+
+    pub(crate) fn run(&self) -> Running {
+        let (stop, stopped) = watch::channel(false);
+        let wait = move || {
+            let mut stopped = stopped.clone();
+            async move {
+                stopped.wait_for(|stopped| *stopped).await.ok();
+            }
+        };
+        let notary = Arc::clone(&self.notary);
+        let consumer = Consumer::new(
+            self.bus.clone(),
+            self.orders.clone(),
+            Source::Expiration,
+            Source::Orders,
+            notary,
+        );
+        Running {
+            stop,
+            relay: tokio::spawn(self.relay().run(wait())),
+            consumer: tokio::spawn(consumer.run(wait())),
+        }
+    }
+
+    /// Publishes numbers, each as one event, all durable on return.
+    pub(crate) async fn publish(&self, numbers: impl IntoIterator<Item = i64>) {
+        let numbers: Vec<i64> = numbers.into_iter().collect();
+        let published = self.expiration.transact(Context::new(now()), move |tx| {
+            numbers.iter().for_each(|number| tx.emit(number_event(*number)));
+            Ok::<_, TransactError<()>>(())
+        });
+        published.await.unwrap();
+    }
+
+    /// The numbers that were applied, in order.
+    pub(crate) fn applied(&self) -> Vec<i64> {
+        self.orders
+            .scan::<Note>(None, usize::MAX)
+            .unwrap()
+            .iter()
+            .map(|note| note.number)
+            .collect()
+    }
+
+    pub(crate) fn letters(&self) -> Vec<DeadLetter> {
+        self.orders.dead_letters(None, usize::MAX).unwrap()
+    }
+
+    /// Waits until exactly 1 to `last` were applied, in order.
+    pub(crate) async fn converges_to(&self, last: i64) {
+        self.converges_to_all(&(1..=last).collect::<Vec<_>>()).await;
+    }
+
+    pub(crate) async fn converges_to_all(&self, expected: &[i64]) {
+        eventually("all numbers are applied", CONVERGED, || async {
+            let applied = self.applied();
+            assert!(
+                applied.len() <= expected.len(),
+                "applied twice: {applied:?}, {:?}",
+                self.letters()
+            );
+            (applied == expected).then_some(())
+        })
+        .await;
+    }
+
+    pub(crate) async fn state_becomes(&self, what: &str, is: impl Fn(&SourceState) -> bool) {
+        eventually(what, CONVERGED, || async {
+            self.bus
+                .status()
+                .sources
+                .iter()
+                .any(|source| is(&source.state))
+                .then_some(())
+        })
+        .await;
+    }
+
+    /// The length of the stream.
+    pub(crate) fn entries(&self) -> i64 {
+        self.redis.command(&["XLEN", STREAM]).integer().unwrap()
+    }
+
+    /// Puts an entry into the stream that no relay has written.
+    pub(crate) fn inject(&self, fields: &[&str]) -> String {
+        let mut command = vec!["XADD", STREAM, "*"];
+        command.extend(fields);
+        match self.redis.command(&command) {
+            Reply::Bulk(id) => id,
+            other => panic!("not appended: {other:?}"),
+        }
+    }
+
+    /// Reopens the store that publishes, as after a restart of its service.
+    pub(crate) fn reopen_expiration(&mut self) {
+        self.expiration.clone().close();
+        let empty = temp_dir();
+        let closed = std::mem::replace(&mut self.expiration, open(Source::Expiration, &empty));
+        drop(closed);
+        self.expiration = open(Source::Expiration, &self.dirs.0);
+    }
+}
+
+impl Running {
+    /// Stops both and waits until they have ended; says how long that took.
+    pub(crate) async fn stop(self) -> Duration {
+        let begun = std::time::Instant::now();
+        self.stop.send(true).unwrap();
+        self.relay.await.unwrap();
+        self.consumer.await.unwrap();
+        begun.elapsed()
+    }
+}
+
+pub(crate) fn bus_at(url: &str) -> Bus {
+    Bus::new(BusConfig {
+        redis_url: url.to_owned(),
+        prefix: String::new(),
+        clock: Arc::new(now),
+    })
+    .unwrap()
+}
+
+fn open<I: Indexes>(source: Source, dir: &TempDir) -> Store<I> {
+    Store::open(Options::new(source, dir.path())).unwrap()
+}
+
+/// The time stands still: nothing here depends on it.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_seconds(1_700_000_000)
+}
+
+pub(crate) fn order(number: i64) -> OrderId {
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&[1, 0x9a, 0, 0, 0, 0]);
+    bytes[8..].copy_from_slice(&number.to_be_bytes());
+    bytes[6] = 0x70;
+    bytes[8] |= 0x80;
+    OrderId::from_bytes(bytes)
+}
+
+pub(crate) fn number_event(number: i64) -> Event {
+    Event::OrderExpired(OrderExpired {
+        order_id: order(number),
+        expires_at: Timestamp::from_seconds(number),
+    })
+}
+
+/// The envelope of a number at a position of expiration's outbox.
+pub(crate) fn envelope(position: Position, number: i64) -> String {
+    let event = number_event(number);
+    Envelope {
+        source: Source::Expiration,
+        position,
+        time: now(),
+        traceparent: None,
+        cause: None,
+        event,
+    }
+    .to_json()
+}
+
+pub(crate) fn at(epoch: u32, seq: u64) -> Position {
+    Position {
+        epoch: events::Epoch(epoch),
+        seq: events::Seq(seq),
+    }
+}

@@ -1,0 +1,114 @@
+//! Trimming: never past what a reader has not acknowledged, never the last entry.
+
+use events::Source;
+use testkit::Reply;
+
+use crate::system::{STREAM, System};
+
+/// Appends `count` entries that are `days` old, as Redis counts days.
+fn entries_of_days_ago(system: &System, days: u64, count: usize) -> Vec<String> {
+    let Reply::Array(time) = system.redis.command(&["TIME"]) else {
+        panic!()
+    };
+    let seconds: u64 = time[0].text().unwrap().parse().unwrap();
+    let millis = (seconds - days * 86_400) * 1_000;
+    let append = |number| format!("{millis}-{number}");
+    let ids: Vec<String> = (1..=count).map(append).collect();
+    for id in &ids {
+        assert!(matches!(
+            system.redis.command(&["XADD", STREAM, id, "a", "b"]),
+            Reply::Bulk(_)
+        ));
+    }
+    ids
+}
+
+fn read(system: &System, group: &str, count: &str, acknowledge: bool) {
+    let mut command = vec!["XREADGROUP", "GROUP", group, group, "COUNT", count];
+    if acknowledge {
+        command.push("NOACK");
+    }
+    command.extend(["STREAMS", STREAM, ">"]);
+    system.redis.command(&command);
+}
+
+#[tokio::test]
+async fn only_what_every_reader_has_acknowledged_goes_and_only_after_a_day() {
+    let system = System::new();
+    let mut relay = system
+        .relay()
+        .with_readers(vec![Source::Orders, Source::Payments]);
+    assert_eq!(relay.trim_once().await.unwrap(), 0, "there is no stream");
+    let old = entries_of_days_ago(&system, 2, 10);
+    entries_of_days_ago(&system, 0, 3);
+    system.redis.command(&["XGROUP", "CREATE", STREAM, "orders", "0"]);
+    read(&system, "orders", "20", true);
+    assert_eq!(
+        relay.trim_once().await.unwrap(),
+        0,
+        "payments has no group yet, and must not miss anything"
+    );
+    system
+        .redis
+        .command(&["XGROUP", "CREATE", STREAM, "payments", "0"]);
+    assert_eq!(relay.trim_once().await.unwrap(), 0, "payments has read nothing");
+    read(&system, "payments", "4", true);
+    assert_eq!(
+        relay.trim_once().await.unwrap(),
+        4,
+        "payments has acknowledged four"
+    );
+    read(&system, "payments", "20", false);
+    assert_eq!(
+        relay.trim_once().await.unwrap(),
+        0,
+        "the rest is read, but not acknowledged"
+    );
+    system
+        .redis
+        .command(&["XACK", STREAM, "payments", &old[4], &old[5], &old[7]]);
+    assert_eq!(relay.trim_once().await.unwrap(), 2, "one in the middle is not");
+    for id in &old[6..] {
+        system.redis.command(&["XACK", STREAM, "payments", id]);
+    }
+    assert_eq!(
+        relay.trim_once().await.unwrap(),
+        4,
+        "what is younger than a day stays"
+    );
+    assert_eq!(system.entries(), 3);
+}
+
+#[tokio::test]
+async fn the_last_entry_stays_however_old_it_is() {
+    let system = System::new();
+    let mut relay = system.relay().with_readers(vec![Source::Orders]);
+    entries_of_days_ago(&system, 3, 5);
+    system.redis.command(&["XGROUP", "CREATE", STREAM, "orders", "0"]);
+    read(&system, "orders", "20", true);
+    assert_eq!(relay.trim_once().await.unwrap(), 4);
+    assert_eq!(relay.trim_once().await.unwrap(), 0);
+    assert_eq!(system.entries(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_too_large_loses_acknowledged_entries_early() {
+    let system = System::new();
+    let mut relay = system.relay().with_readers(vec![Source::Orders]);
+    let script = "local big = string.rep('x', 1000000) for i = 1, 300 do redis.call('XADD', KEYS[1], '*', 'a', big) end";
+    system.redis.command(&["EVAL", script, "1", STREAM]);
+    system.redis.command(&["XGROUP", "CREATE", STREAM, "orders", "0"]);
+    read(&system, "orders", "10", true);
+    assert_eq!(
+        relay.trim_once().await.unwrap(),
+        10,
+        "not more than is acknowledged"
+    );
+    read(&system, "orders", "300", true);
+    relay.trim_once().await.unwrap();
+    let left = system.entries();
+    assert!(
+        (200..=269).contains(&left),
+        "about 256 MiB are left, not {left} MB"
+    );
+}
