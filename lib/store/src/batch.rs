@@ -229,7 +229,7 @@ impl Batch {
             .get(raw)
             .map_err(|error| StoreError::Damaged(error.to_string().into()))?;
         let base = match value {
-            Some(value) => Some(std::sync::Arc::new(record::open_row::<R>(raw, &value)?) as SharedRow),
+            Some(value) => Some(std::sync::Arc::new(record::read_row::<R>(raw, &value)?) as SharedRow),
             None => None,
         };
         let slot = Slot {

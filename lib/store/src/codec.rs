@@ -27,6 +27,9 @@ pub enum DecodeError {
     /// The row was written by a newer program.
     #[error("schema {0} is not known to this program; a newer one has written it")]
     UnknownSchema(u8),
+    /// The row is of no kind that this program knows.
+    #[error("this kind of row is not known to this program; a newer one has written it, or another service")]
+    UnknownTable,
     /// The value can be decoded, and yet makes no sense.
     #[error("{0}")]
     Invalid(String),

@@ -105,7 +105,7 @@ impl OpenEngine for Disk {
                 .path(dir)
                 .cache_capacity(CACHE_BYTES)
                 .flush_every_ms(None)
-                .mode(sled::Mode::HighThroughput)
+                .mode(sled::Mode::LowSpace)
                 .open()
                 .map_err(|error| EngineError(error.to_string()))?;
             Ok(Box::new(Sled {

@@ -1,12 +1,8 @@
 //! What can go wrong: on reading, in a transaction, with a cursor.
 
-use std::fmt;
 use std::sync::Arc;
 
 use events::Position;
-
-use crate::codec::DecodeError;
-use crate::record::Table;
 
 /// Why a row can't be read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -17,35 +13,6 @@ pub enum StoreError {
     /// A row is not what was written.
     #[error("a stored row is damaged: {0}")]
     Damaged(Arc<str>),
-}
-
-impl StoreError {
-    pub(crate) fn damaged(table: Table, key: &[u8], cause: &DecodeError) -> Self {
-        Self::Damaged(format!("{} {}: {cause}", table.1, Hex(key)).into())
-    }
-
-    pub(crate) fn unknown_table(key: &[u8]) -> Self {
-        Self::Damaged(
-            format!(
-                "{} is of no kind that this program knows; a newer one has written it, or another service",
-                Hex(key)
-            )
-            .into(),
-        )
-    }
-}
-
-/// A key in a message: hexadecimal, of which the first bytes are enough to find it.
-struct Hex<'a>(&'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("row ")?;
-        for byte in self.0.iter().take(48) {
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
-    }
 }
 
 /// Why an event is not applied now.

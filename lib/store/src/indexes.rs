@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::errors::StoreError;
+use crate::codec::{self, DecodeError};
 use crate::record::{self, Record, Row, SharedRow, Table};
 
 /// In-memory secondary indexes and counters of one service.
@@ -84,7 +84,7 @@ pub struct Tables {
 #[derive(Clone, Copy)]
 struct Kind {
     table: Table,
-    open: fn(&[u8], &[u8]) -> Result<SharedRow, StoreError>,
+    open: fn(&[u8], &[u8]) -> Result<SharedRow, DecodeError>,
 }
 
 impl Tables {
@@ -115,11 +115,22 @@ impl Tables {
         self
     }
 
+    /// The name of the table that a key belongs to.
+    pub(crate) fn name(&self, key: &[u8]) -> &'static str {
+        self.kind(key).map_or("unknown", |kind| kind.table.1)
+    }
+
     /// Reads a row of whatever kind its key says.
-    pub(crate) fn open_row(&self, key: &[u8], value: &[u8]) -> Result<SharedRow, StoreError> {
-        let kind = key.first().and_then(|table| self.kinds.get(table));
-        let kind = kind.ok_or_else(|| StoreError::unknown_table(key))?;
-        (kind.open)(key, value)
+    pub(crate) fn open_row(&self, key: &[u8], value: &[u8]) -> Result<SharedRow, DecodeError> {
+        match self.kind(key) {
+            Some(kind) => (kind.open)(key, value),
+            // Only a whole row is someone else's; otherwise it is the key that is damaged.
+            None => codec::unseal(key, value).and(Err(DecodeError::UnknownTable)),
+        }
+    }
+
+    fn kind(&self, key: &[u8]) -> Option<&Kind> {
+        key.first().and_then(|table| self.kinds.get(table))
     }
 }
 

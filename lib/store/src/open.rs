@@ -13,11 +13,13 @@ use std::time::Duration;
 use events::Source;
 
 use crate::batch::sealed;
-use crate::engine::{Disk, Engine, OpenEngine};
+use crate::codec::DecodeError;
+use crate::engine::{Disk, Engine, EngineError, OpenEngine};
 use crate::errors::panic_message;
 use crate::head::{HeadFile, HeadSays, Meta};
 use crate::indexes::Indexes;
 use crate::outbox::{OUTBOX_DAYS, OUTBOX_EVENTS_MAX};
+use crate::record;
 use crate::state::Gathered;
 
 /// How long an open may take, however large the store is, unless the options say otherwise.
@@ -129,6 +131,9 @@ pub enum OpenProblem {
         "is damaged: {0}; restore a backup with `boxoffice restore`, or move the directory away to begin anew"
     )]
     Damaged(String),
+    /// A newer program has written it.
+    #[error("was written by a newer version: {0}; start that version again, or a later one")]
+    Newer(String),
     /// It takes too long.
     #[error(
         "did not open within {seconds} s, its file may be damaged; restore a backup with `boxoffice restore`, or move the directory away to begin anew"
@@ -204,8 +209,10 @@ fn read_within_bound<I: Indexes>(options: &Options) -> Result<(Box<dyn Engine>, 
         .name(format!("{}-open", options.source))
         .spawn(move || {
             let read = catch_unwind(AssertUnwindSafe(|| read_all::<I>(&*opener, &dir)));
-            let read =
-                read.unwrap_or_else(|panic| Err(format!("reading it panicked: {}", panic_message(&*panic))));
+            let read = read.unwrap_or_else(|panic| {
+                let what = format!("reading it panicked: {}", panic_message(&*panic));
+                Err(OpenProblem::Damaged(what))
+            });
             if done.send(read).is_err() {
                 tracing::warn!("a store came open after it had been given up");
             }
@@ -217,7 +224,7 @@ fn read_within_bound<I: Indexes>(options: &Options) -> Result<(Box<dyn Engine>, 
         }));
     }
     match result.recv_timeout(bound) {
-        Ok(read) => read.map_err(|what| options.error(OpenProblem::Damaged(what))),
+        Ok(read) => read.map_err(|problem| options.error(problem)),
         Err(_) => Err(options.error(OpenProblem::Slow {
             seconds: bound.as_secs(),
         })),
@@ -227,21 +234,30 @@ fn read_within_bound<I: Indexes>(options: &Options) -> Result<(Box<dyn Engine>, 
 fn read_all<I: Indexes>(
     opener: &dyn OpenEngine,
     dir: &Path,
-) -> Result<(Box<dyn Engine>, Gathered<I>), String> {
-    let engine = opener.open(dir).map_err(|error| error.to_string())?;
+) -> Result<(Box<dyn Engine>, Gathered<I>), OpenProblem> {
+    let unreadable = |error: EngineError| OpenProblem::Damaged(error.0);
+    let engine = opener.open(dir).map_err(unreadable)?;
     let mut gathered = Gathered::new();
     let mut wrong = None;
     engine
         .scan(&[], &mut |key, value| match gathered.add(key, value) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
-                wrong = Some(error.to_string());
+                let what = record::describe(gathered.table(key), key, &error);
+                wrong = Some(match error {
+                    DecodeError::UnknownSchema(_) | DecodeError::UnknownTable => OpenProblem::Newer(what),
+                    DecodeError::Malformed(_)
+                    | DecodeError::Trailing(_)
+                    | DecodeError::Invalid(_)
+                    | DecodeError::Short
+                    | DecodeError::Checksum => OpenProblem::Damaged(what),
+                });
                 ControlFlow::Break(())
             }
         })
-        .map_err(|error| error.to_string())?;
+        .map_err(unreadable)?;
     match wrong {
-        Some(what) => Err(what),
+        Some(problem) => Err(problem),
         None => Ok((engine, gathered)),
     }
 }

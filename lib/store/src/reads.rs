@@ -27,7 +27,7 @@ impl<I> Shared<I> {
                 return Ok(slot.base.as_deref().map(record::downcast::<R>).cloned());
             }
             drop(hidden);
-            value.map(|value| record::open_row(&raw, &value)).transpose()
+            value.map(|value| record::read_row(&raw, &value)).transpose()
         })
     }
 
@@ -94,7 +94,7 @@ impl<I> Shared<I> {
         let rows = found
             .into_iter()
             .map(|(key, found)| match found {
-                Found::Stored(value) => record::open_row::<R>(&key, &value),
+                Found::Stored(value) => record::read_row::<R>(&key, &value),
                 Found::Hidden(row) => Ok(record::downcast::<R>(&*row).clone()),
             })
             .collect::<Result<Vec<R>, StoreError>>()?;

@@ -168,18 +168,34 @@ pub(crate) fn downcast<R: Record>(row: &dyn Row) -> &R {
 }
 
 /// The record of a stored value, whose checksum and key are checked.
-pub(crate) fn open_row<R: Record>(raw: &[u8], value: &[u8]) -> Result<R, StoreError> {
-    let read = || {
-        let (schema, bincode) = codec::unseal(raw, value)?;
-        let record = R::decode(schema, bincode)?;
-        if *raw_key::<R>(&record.key()) == *raw {
-            Ok(record)
-        } else {
-            Err(DecodeError::Invalid("it belongs under another key".to_owned()))
-        }
-    };
-    read().map_err(|cause| StoreError::damaged(R::TABLE, raw, &cause))
+pub(crate) fn open_row<R: Record>(raw: &[u8], value: &[u8]) -> Result<R, DecodeError> {
+    let (schema, bincode) = codec::unseal(raw, value)?;
+    let record = R::decode(schema, bincode)?;
+    if *raw_key::<R>(&record.key()) == *raw {
+        Ok(record)
+    } else {
+        Err(DecodeError::Invalid("it belongs under another key".to_owned()))
+    }
 }
+
+/// [`open_row`], with an error that says which row it is.
+pub(crate) fn read_row<R: Record>(raw: &[u8], value: &[u8]) -> Result<R, StoreError> {
+    open_row(raw, value).map_err(|cause| StoreError::Damaged(describe(R::TABLE.1, raw, &cause).into()))
+}
+
+/// What is wrong with which row.
+pub(crate) fn describe(table: &str, raw: &[u8], cause: &DecodeError) -> String {
+    // A key in full is for a debugger; its beginning is enough to find the row.
+    let key: String = raw
+        .iter()
+        .take(KEY_BYTES_SHOWN)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{table} row {key}: {cause}")
+}
+
+/// How much of a key stands in a message.
+const KEY_BYTES_SHOWN: usize = 48;
 
 #[cfg(test)]
 mod tests {

@@ -2,14 +2,14 @@
 
 use events::{Source, Timestamp};
 
+use crate::codec::DecodeError;
 use crate::cursor::{Cursor, Cursors};
 use crate::dead_letter::DeadLetter;
-use crate::errors::StoreError;
 use crate::head::Meta;
 use crate::idempotency::{Answered, AnsweredKey, Forgetting};
 use crate::indexes::{Change, Indexes, Tables};
 use crate::outbox::{OutboxRow, Span, Spans};
-use crate::record::{Record, SharedRow, downcast};
+use crate::record::{SharedRow, downcast};
 
 /// All indexes, the store's own beside the service's. They follow what is staged, not what is durable.
 #[derive(Debug, Default)]
@@ -84,8 +84,13 @@ impl<I: Indexes> Gathered<I> {
         }
     }
 
+    /// The name of the table that a key belongs to.
+    pub(crate) fn table(&self, key: &[u8]) -> &'static str {
+        self.tables.name(key)
+    }
+
     /// Takes note of one stored row.
-    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), DecodeError> {
         let row: SharedRow = self.tables.open_row(key, value)?;
         let Some(change) = Change::between(None, Some(&row)) else {
             return Ok(());
@@ -95,10 +100,7 @@ impl<I: Indexes> Gathered<I> {
             return Ok(());
         }
         if change.of::<OutboxRow>().is_some() {
-            self.durable
-                .spans
-                .push(Span::of(downcast::<OutboxRow>(&*row)))
-                .map_err(|cause| StoreError::damaged(OutboxRow::TABLE, key, &cause))?;
+            self.durable.spans.push(Span::of(downcast::<OutboxRow>(&*row)))?;
         }
         self.indexed.apply(&change);
         self.rows += 1;

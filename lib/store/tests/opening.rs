@@ -12,8 +12,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Account, Bank, Memory, Stepped, Totals, account, id, options};
+use events::{TicketId, Version};
 use store::engine::{Engine, EngineError, OpenEngine};
-use store::{OpenError, OpenProblem, Options, Store};
+use store::{
+    Change, Context, DecodeError, Indexes, OpenError, OpenProblem, Options, Record, Store, Table, Tables,
+};
 
 /// A closed store of fifty rows.
 fn filled(dir: &Path) {
@@ -153,7 +156,65 @@ fn rows_of_another_service_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path());
     let error = Store::<()>::open(options(dir.path())).expect_err("it knows no accounts");
-    assert!(matches!(error.problem(), OpenProblem::Damaged(_)), "{error}");
+    assert!(matches!(error.problem(), OpenProblem::Newer(_)), "{error}");
+}
+
+/// What the next version of the small service writes into the same table.
+#[derive(Clone)]
+struct AccountOfTomorrow(Account);
+
+impl Record for AccountOfTomorrow {
+    const TABLE: Table = Account::TABLE;
+    const SCHEMA: u8 = 2;
+    type Key = TicketId;
+
+    fn key(&self) -> TicketId {
+        self.0.id
+    }
+    fn version(&self) -> Version {
+        self.0.version
+    }
+    fn encode(&self) -> Vec<u8> {
+        self.0.encode()
+    }
+    fn decode(schema: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
+        // Old rows are read by their own schema.
+        Account::decode(schema.min(1), bytes).map(Self)
+    }
+}
+
+#[derive(Default)]
+struct Tomorrow;
+
+impl Indexes for Tomorrow {
+    fn apply(&mut self, _change: &Change<'_>) {}
+    fn tables() -> Tables {
+        Tables::new().with::<AccountOfTomorrow>()
+    }
+}
+
+#[test]
+fn after_an_upgrade_old_rows_are_read_and_after_a_downgrade_new_ones_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    let (store, mut writer) = Store::<Tomorrow>::open_stepped(options(dir.path())).unwrap();
+    let upgraded: Result<_, common::Refusal> = store.submit(Context::new(common::now()), |txn| {
+        let mut row = txn.get::<AccountOfTomorrow>(&id(7))?.expect("an old row is read");
+        row.0.version = Version(2);
+        Ok(txn.put(Some(Version(1)), row)?)
+    });
+    writer.write_once();
+    upgraded.unwrap().blocking_recv().unwrap().unwrap();
+    drop((store, writer));
+    let error = refused(dir.path());
+    assert!(matches!(error.problem(), OpenProblem::Newer(_)), "{error}");
+    assert!(error.to_string().contains("start that version again"), "{error}");
+}
+
+#[test]
+#[should_panic(expected = "share the byte 'a'")]
+fn two_kinds_of_rows_can_t_share_a_table() {
+    drop(Tables::new().with::<Account>().with::<AccountOfTomorrow>());
 }
 
 #[test]
