@@ -1,8 +1,12 @@
 //! Shows every page over an in-memory stand-in of the services: `cargo run -p web --example preview`.
 //! For looking at the site while working on it; nothing of it is part of the system.
 
-#[path = "../tests/site/fixture.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../tests/site/fixture/mod.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "it belongs to the tests, which use more of it"
+)]
 mod fixture;
 
 use fixture::{NOW, World};

@@ -14,7 +14,8 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use service::Shutdown;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
@@ -93,7 +94,7 @@ pub(crate) async fn stream(
         .try_acquire_owned()
         .map_err(|_| Failure::Unavailable(FULL_RETRY_SECONDS))?;
     let (sender, receiver) = mpsc::channel(EVENTS_QUEUED_MAX);
-    let stopping = site.settings.stopping.clone();
+    let shutdown = site.settings.shutdown.clone();
     tokio::spawn(async move {
         let all = async {
             let mut watches = tokio::task::JoinSet::new();
@@ -106,7 +107,7 @@ pub(crate) async fn stream(
         tokio::select! {
             _ = all => {}
             () = sender.closed() => {}
-            () = stopped(stopping) => {}
+            () = stopped(shutdown) => {}
             () = tokio::time::sleep(Duration::from_secs(STREAM_SECONDS_MAX)) => {}
         }
         drop(permit);
@@ -120,13 +121,11 @@ pub(crate) async fn stream(
 }
 
 /// Ends when the process stops; never, where nobody would say so.
-async fn stopped(stopping: Option<watch::Receiver<bool>>) {
-    if let Some(mut stopping) = stopping
-        && stopping.wait_for(|stopping| *stopping).await.is_ok()
-    {
-        return;
+async fn stopped(shutdown: Option<Shutdown>) {
+    match shutdown {
+        Some(shutdown) => shutdown.wait().await,
+        None => std::future::pending().await,
     }
-    std::future::pending().await
 }
 
 /// Tells of one thing until it is gone or nobody listens.

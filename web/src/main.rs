@@ -1,10 +1,13 @@
-//! The site as a process of its own: flags, log, listener, graceful stop.
+//! The site as a process of its own.
 
-use std::net::SocketAddr;
+use std::error::Error;
+use std::process::ExitCode;
 
+use axum::Router;
+use axum::routing::get;
 use clap::Parser;
-use jiff::Timestamp;
-use tracing_subscriber::EnvFilter;
+use service::{Clock, Shutdown};
+use tokio::net::TcpListener;
 
 /// The website of Boxoffice: pages in front of the five services.
 #[derive(Parser)]
@@ -15,40 +18,44 @@ struct Flags {
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
-    let flags = Flags::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
-    let listener = tokio::net::TcpListener::bind(flags.config.listen).await?;
-    let upstream = web::Upstream::http(flags.config.service_urls());
-    let (stopping, stopped) = tokio::sync::watch::channel(false);
-    let router = web::router(
-        flags.config.settings(web::Clock::new(now)).stopping_with(stopped),
-        upstream,
-    );
-    println!("listening on http://{}", listener.local_addr()?);
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(async move {
-            stop().await;
-            stopping.send_replace(true);
-        })
-        .await
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the clock of the site's edge")]
-fn now() -> Timestamp {
-    Timestamp::now()
-}
-
-async fn stop() {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .expect("a process may listen to its own signals");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+async fn main() -> ExitCode {
+    match run(Flags::parse().config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("web: {error}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+async fn run(config: web::Config) -> Result<(), Box<dyn Error>> {
+    service::init_logs(config.log_format)?;
+    let shutdown = Shutdown::on_signals()?;
+    let address = config.listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("WEB_LISTEN {address}: {error}"))?;
+    if let Some(address) = config.internal_listen {
+        let internal = TcpListener::bind(address)
+            .await
+            .map_err(|error| format!("WEB_INTERNAL_LISTEN {address}: {error}"))?;
+        tokio::spawn(service::serve(internal, internal_routes(), shutdown.clone()));
+    }
+    let upstream = web::Upstream::http(config.service_urls());
+    let settings = config
+        .settings(web::Clock::of_process(Clock::new()))
+        .with_shutdown(shutdown.clone());
+    let router = web::router(settings, upstream);
+    println!("listening on http://{}", listener.local_addr()?);
+    service::serve(listener, router, shutdown).await;
+    Ok(())
+}
+
+/// The site holds nothing that could be lost or behind: while it answers it is live and ready, also with
+/// services missing, since then its pages say so.
+fn internal_routes() -> Router {
+    Router::new()
+        .route("/healthz", get(async || "live"))
+        .route("/readyz", get(async || "ready"))
+        .route("/metrics", get(async || service::metrics().render()))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::http::{HeaderValue, Uri};
 use jiff::Timestamp;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::watch;
+use service::{LogFormat, Shutdown};
 
 use crate::upstream::ServiceUrls;
 
@@ -22,6 +22,12 @@ pub struct Config {
     /// Address to listen on; port 0 takes a free one and prints it.
     #[arg(long, env = "WEB_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// Address for /healthz, /readyz and /metrics, which are for the inside only; without it there are none.
+    #[arg(long, env = "WEB_INTERNAL_LISTEN")]
+    pub internal_listen: Option<SocketAddr>,
+    /// How log lines look; RUST_LOG says which there are (default: info).
+    #[arg(long, env = "BOXOFFICE_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
     /// Base URL of the auth service.
     #[arg(long, env = "AUTH_URL", default_value = "http://127.0.0.1:8081")]
     pub auth_url: Uri,
@@ -82,7 +88,7 @@ impl Config {
             form_action: self.stripe_form_action,
             live_streams_max: LIVE_STREAMS_MAX,
             clock,
-            stopping: None,
+            shutdown: None,
         }
     }
 }
@@ -102,9 +108,9 @@ pub struct Settings {
     pub live_streams_max: usize,
     /// The one source of time.
     pub clock: Clock,
-    /// Turns true when the process stops: live streams end then, so that a drain does not wait for them.
-    /// Without it they end with their connections.
-    pub stopping: Option<watch::Receiver<bool>>,
+    /// When the process stops, live streams end, so that a drain does not wait for them. Without it they end
+    /// with their connections.
+    pub shutdown: Option<Shutdown>,
 }
 
 impl Settings {
@@ -117,14 +123,14 @@ impl Settings {
             form_action: Vec::new(),
             live_streams_max: LIVE_STREAMS_MAX,
             clock,
-            stopping: None,
+            shutdown: None,
         }
     }
 
-    /// The same settings, with live streams that end when this turns true.
+    /// The same settings, with live streams that end at this shutdown.
     #[must_use]
-    pub fn stopping_with(mut self, stopping: watch::Receiver<bool>) -> Settings {
-        self.stopping = Some(stopping);
+    pub fn with_shutdown(mut self, shutdown: Shutdown) -> Settings {
+        self.shutdown = Some(shutdown);
         self
     }
 
@@ -144,6 +150,12 @@ impl Clock {
     /// A clock that asks this function.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Clock {
         Clock(Arc::new(now))
+    }
+
+    /// The clock that the services of this process share.
+    pub fn of_process(clock: service::Clock) -> Clock {
+        // Its times lie within the years 1 to 9999, as jiff's do.
+        Clock::new(move || Timestamp::from_microsecond(clock.now().as_micros()).unwrap_or(Timestamp::MAX))
     }
 
     /// The time.

@@ -156,12 +156,12 @@ async fn streams_are_counted_and_end_with_their_reader() {
 async fn streams_end_when_the_site_stops() {
     let world = World::new();
     let ticket = world.ticket(10, 1, &json!({}));
-    let (stop, stopping) = tokio::sync::watch::channel(false);
-    let settings = settings("http://boxoffice.test").stopping_with(stopping);
+    let (stop, shutdown) = service::ShutdownTrigger::new();
+    let settings = settings("http://boxoffice.test").with_shutdown(shutdown);
     let site = web::router(settings, web::Upstream::in_process(world.api()));
     let mut stream = open(&site, &format!("/live?ticket={ticket}"), "").await.unwrap();
     stream.news().await;
-    stop.send_replace(true);
+    stop.begin();
     assert_eq!(stream.next().await, None);
 }
 
