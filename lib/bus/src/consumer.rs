@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::{Position, Source};
-use redis::{Value, cmd};
 use store::{Context, Indexes, Store};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -22,26 +21,18 @@ use crate::apply::{Batch, Outcome, Sighting, Stop};
 use crate::backoff::Health;
 use crate::bus::Bus;
 use crate::decode::Item;
-use crate::entry::{Entry, StreamId, entries_read};
+use crate::entry::{Entry, StreamId};
 use crate::errors::BusError;
+use crate::group::Group;
 use crate::handler::Handler;
-use crate::link::Link;
-use crate::requests::{self, RequestKind};
 use crate::status::{SourceState, SourceStatus};
-use crate::stream::{self, ANSWER_SECONDS_MAX};
 
-/// How many entries are read, and applied in one transaction, at a time.
-pub const READ_ENTRIES_MAX: usize = 512;
 /// How often an event that its handler calls impossible is tried before it is a dead letter.
 pub const HANDLER_TRIES_MAX: u32 = 5;
 /// The pause before the second try; it doubles with each. Together less than half a second.
 const HANDLER_PAUSE_MILLIS: u64 = 25;
-/// How long one read waits for new entries.
-const READ_BLOCK_MILLIS: u64 = 2_000;
 /// How long a resend may take before it is asked for again.
 const RESEND_MILLIS_MAX: u64 = 2_000;
-/// How often the end of the stream is looked at, for the lag and to see what does not come by itself.
-const LOOK_SECONDS: u64 = 1;
 /// How long a consumer that has met a newer schema stands still before it looks again.
 const STOPPED_SECONDS: u64 = 5;
 /// How many undecodable entries are kept in mind until they are confirmed; more are met again later.
@@ -54,23 +45,15 @@ pub struct Consumer<I: Indexes, H> {
     bus: Bus,
     store: Store<I>,
     source: Source,
-    group: Source,
+    service: Source,
     handler: Arc<H>,
-    link: Link,
-    key: String,
-    requests_key: String,
-    block_millis: u64,
-    phase: Phase,
-    /// Which opening of the link the group was joined over.
-    joined: u64,
+    group: Group,
     /// Read and not done with; its entries are pending in Redis as well.
     held: Option<Batch>,
-    /// Done with, to be acknowledged with the next read.
-    acks: Vec<StreamId>,
     asked: Option<Asked>,
     sighted: BTreeMap<Position, Sighting>,
+    /// The source's last event, as far as it was seen.
     head: Option<Position>,
-    looked_at: Option<Instant>,
     state: SourceState,
 }
 
@@ -106,16 +89,6 @@ pub enum ConsumeError {
     Store(String),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The group must be made sure of, and the cursor stated.
-    Join,
-    /// Entries that were delivered to this reader before and not acknowledged, after this one.
-    Pending(StreamId),
-    /// New entries.
-    Live,
-}
-
 /// A resend that was asked for.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
@@ -126,29 +99,20 @@ struct Asked {
 }
 
 impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
-    /// The consumer of `source`'s events for the service `group`, whose store this is. There must be only one.
-    pub fn new(bus: Bus, store: Store<I>, source: Source, group: Source, handler: Arc<H>) -> Self {
-        let (key, requests_key) = (bus.keys().events(source), bus.keys().requests(source));
-        let answer_max = Duration::from_millis(READ_BLOCK_MILLIS + ANSWER_SECONDS_MAX * 1_000);
-        let link = Link::new(bus.clone(), answer_max);
+    /// The consumer of `source`'s events for `service`, whose store this is. There must be only one.
+    pub fn new(bus: Bus, store: Store<I>, source: Source, service: Source, handler: Arc<H>) -> Self {
+        let group = Group::new(&bus, source, service);
         let consumer = Self {
             bus,
             store,
             source,
-            group,
+            service,
             handler,
-            link,
-            key,
-            requests_key,
-            block_millis: READ_BLOCK_MILLIS,
-            phase: Phase::Join,
-            joined: 0,
+            group,
             held: None,
-            acks: Vec::new(),
             asked: None,
             sighted: BTreeMap::new(),
             head: None,
-            looked_at: None,
             state: SourceState::Connecting,
         };
         consumer.note(false);
@@ -158,10 +122,7 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
     /// How long one step waits for new entries, if not two seconds: for tests that take single steps.
     #[must_use]
     pub fn waiting_at_most(mut self, block: Duration) -> Self {
-        // Redis takes 0 for "for ever".
-        self.block_millis = u64::try_from(block.as_millis())
-            .unwrap_or(u64::MAX)
-            .clamp(1, READ_BLOCK_MILLIS);
+        self.group.wait_at_most(block);
         self
     }
 
@@ -191,7 +152,7 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
     /// Reads and applies until `shutdown` resolves, and then acknowledges what it has applied.
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = pin!(shutdown);
-        let mut health = Health::new(format!("consumer of {} for {}", self.source, self.group));
+        let mut health = Health::new(format!("consumer of {} for {}", self.source, self.service));
         loop {
             let step = tokio::select! {
                 biased;
@@ -204,8 +165,7 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
                     consumed.pause
                 }
                 Err(error) => {
-                    metrics::counter!("bus_consumer_errors_total", "source" => self.source.as_str(), "group" => self.group.as_str())
-                        .increment(1);
+                    self.count("bus_consumer_errors_total", 1);
                     Some(health.failed(&error))
                 }
             };
@@ -217,175 +177,70 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
                 }
             }
         }
-        // A step that was cut off may have left its read on the connection: acknowledge over another one.
-        self.link.close();
-        if timeout(Duration::from_millis(STOP_MILLIS_MAX), self.acknowledge())
-            .await
-            .is_err()
-        {
-            tracing::debug!(source = %self.source, group = %self.group, "stopped with entries unacknowledged; they are repeated and dropped");
+        let acknowledged = timeout(Duration::from_millis(STOP_MILLIS_MAX), self.group.acknowledge()).await;
+        if !matches!(acknowledged, Ok(Ok(()))) {
+            tracing::debug!(
+                source = %self.source, group = %self.service,
+                "stopped with entries unacknowledged; they come again at the next start, and are dropped"
+            );
         }
     }
 
     async fn step(&mut self) -> Result<Consumed, ConsumeError> {
-        let mut read = 0;
+        let mut entries_read = 0;
         if self.held.is_none() {
-            let entries = self.fetch().await?;
-            read = entries.len();
-            if entries.is_empty() {
+            let read = self.group.read(self.store.cursor(self.source)).await?;
+            if read.joined {
+                // Whoever asked a Redis that has lost everything since has to ask again.
+                self.asked = None;
+                self.state = SourceState::Reading;
+            }
+            self.head = self.head.max(read.tail);
+            if read.at_rest {
+                self.mind_rest(read.tail).await?;
+            }
+            if read.entries.is_empty() {
                 return Ok(Consumed::default());
             }
-            self.hold(entries);
+            entries_read = read.entries.len();
+            self.hold(read.entries);
         }
         let mut consumed = self.settle().await?;
-        consumed.read = read;
+        consumed.read = entries_read;
         Ok(consumed)
     }
 
-    /// Reads the next entries, and acknowledges what is done. No entries: there are none, or the group had to
-    /// be made anew and the next step reads from its beginning.
-    async fn fetch(&mut self) -> Result<Vec<Entry>, BusError> {
-        self.link.connection().await?;
-        if self.link.opened() != self.joined {
-            self.phase = Phase::Join;
-        }
-        if self.phase == Phase::Join {
-            self.join().await?;
-        }
-        let looked = self
-            .looked_at
-            .is_none_or(|at| at.elapsed() >= Duration::from_secs(LOOK_SECONDS));
-        if looked {
-            let tail = stream::look(&mut self.link, &self.key).await?;
-            self.head = tail.position.or(self.head);
-            self.looked_at = Some(Instant::now());
-        }
-        let entries = match self.read().await {
-            Ok(entries) => entries,
-            Err(error) if matches!(error.code(), Some("NOGROUP" | "UNBLOCKED")) => {
-                tracing::info!(source = %self.source, group = %self.group, %error, "the stream or the group is gone; joining again");
-                self.phase = Phase::Join;
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(error),
-        };
-        if let Some(last) = entries.last() {
-            if self.phase != Phase::Live {
-                self.phase = Phase::Pending(last.id);
-            }
-        } else if self.phase != Phase::Live {
-            self.phase = Phase::Live;
-        } else if looked {
-            self.at_rest().await?;
-        }
-        Ok(entries)
-    }
-
-    /// Makes sure of the group and states the cursor.
-    async fn join(&mut self) -> Result<(), BusError> {
-        // From the very first entry on: at `$` it would miss what waits already.
-        let mut create = cmd("XGROUP");
-        create
-            .arg("CREATE")
-            .arg(&self.key)
-            .arg(self.group.as_str())
-            .arg(0)
-            .arg("MKSTREAM");
-        match self.link.run::<Value>(&create).await {
-            Ok(_) => {}
-            Err(error) if error.code() == Some("BUSYGROUP") => {}
-            Err(error) => return Err(error),
-        }
-        let cursor = self.store.cursor(self.source);
-        requests::ask(
-            &mut self.link,
-            &self.requests_key,
-            RequestKind::Statement,
-            self.group,
-            cursor,
-        )
-        .await?;
-        // Whoever asked Redis before it lost everything has to ask again.
-        self.asked = None;
-        self.joined = self.link.opened();
-        self.phase = Phase::Pending(StreamId::default());
-        self.state = SourceState::Reading;
-        Ok(())
-    }
-
-    async fn read(&mut self) -> Result<Vec<Entry>, BusError> {
-        let mut read = cmd("XREADGROUP");
-        read.arg("GROUP")
-            .arg(self.group.as_str())
-            .arg(self.group.as_str())
-            .arg("COUNT")
-            .arg(READ_ENTRIES_MAX);
-        match self.phase {
-            Phase::Live => {
-                read.arg("BLOCK")
-                    .arg(self.block_millis)
-                    .arg("STREAMS")
-                    .arg(&self.key)
-                    .arg(">");
-            }
-            Phase::Join | Phase::Pending(_) => {
-                let after = match self.phase {
-                    Phase::Pending(after) => after,
-                    Phase::Join | Phase::Live => StreamId::default(),
-                };
-                read.arg("STREAMS").arg(&self.key).arg(after.to_string());
-            }
-        }
-        let mut connection = self.link.connection().await?;
-        let reply: Result<Value, BusError> = if self.acks.is_empty() {
-            read.query_async(&mut connection).await.map_err(BusError::from)
-        } else {
-            // Both are on their way before either is answered: one round trip.
-            let xack = xack(&self.key, self.group, &self.acks);
-            let mut same = connection.clone();
-            let (acked, reply) = tokio::join!(
-                xack.query_async::<Value>(&mut same),
-                read.query_async::<Value>(&mut connection)
-            );
-            // After a FLUSHALL this answers 0 without an error, and what is acknowledged in vain comes again.
-            if acked.is_ok() {
-                self.acks.clear();
-            }
-            reply.map_err(BusError::from)
-        };
-        entries_read(self.link.seen(reply)?)
-    }
-
-    /// All that the stream holds has been read. If it ends beyond the cursor, what is missing will not come by
+    /// All that the stream held has been read. If it ends beyond the cursor, what is missing will not come by
     /// itself.
-    async fn at_rest(&mut self) -> Result<(), BusError> {
+    async fn mind_rest(&mut self, tail: Option<Position>) -> Result<(), BusError> {
         let cursor = self.store.cursor(self.source);
-        if self.head.is_none_or(|head| head <= cursor) {
-            return Ok(());
-        }
         let asked_lately = self.asked.is_some_and(|asked| {
             asked.cursor == cursor && asked.at.elapsed() < Duration::from_millis(RESEND_MILLIS_MAX)
         });
-        if asked_lately {
-            Ok(())
-        } else {
-            self.ask_resend(cursor).await
+        if tail.is_some_and(|tail| tail > cursor) && !asked_lately {
+            self.ask_resend(cursor).await?;
+        }
+        Ok(())
+    }
+
+    /// An entry was dropped because something before it is missing: asks for that, but not again for what is
+    /// already on its way. `gap` is the last such entry of the batch.
+    async fn mind_gap(&mut self, gap: StreamId) -> Result<(), BusError> {
+        let cursor = self.store.cursor(self.source);
+        match self.asked {
+            // What was appended so long after the request, and still is not what was asked for, says that the
+            // request was lost. Entries of before the request say nothing, however long they take to read.
+            Some(asked) if asked.cursor == cursor && gap.millis < asked.id.millis + RESEND_MILLIS_MAX => {
+                Ok(())
+            }
+            Some(_) | None => self.ask_resend(cursor).await,
         }
     }
 
     async fn ask_resend(&mut self, cursor: Position) -> Result<(), BusError> {
-        let asked = requests::ask(
-            &mut self.link,
-            &self.requests_key,
-            RequestKind::Resend,
-            self.group,
-            cursor,
-        )
-        .await;
-        let id = asked?;
-        tracing::info!(source = %self.source, group = %self.group, %cursor, "events are missing; asked for them");
-        metrics::counter!("bus_resend_requests_total", "source" => self.source.as_str(), "group" => self.group.as_str())
-            .increment(1);
+        let id = self.group.ask_resend(cursor).await?;
+        tracing::info!(source = %self.source, group = %self.service, %cursor, "events are missing; asked for them");
+        self.count("bus_resend_requests_total", 1);
         self.asked = Some(Asked {
             id,
             cursor,
@@ -423,7 +278,7 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
             .transact(context, move |tx| batch.apply(tx, &*handler))
             .await
             .map_err(|error| ConsumeError::Store(error.to_string()))?;
-        let mut consumed = self.count(&outcome);
+        let mut consumed = self.tally(&outcome);
         consumed.pause = self.go_on(&outcome);
         if let Some(gap) = outcome.gap {
             self.mind_gap(gap).await?;
@@ -435,7 +290,7 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
     fn go_on(&mut self, outcome: &Outcome) -> Option<Duration> {
         let mut batch = self.held.take()?;
         let done = batch.items.get(batch.start..outcome.done).unwrap_or_default();
-        self.acks.extend(done.iter().map(|item| item.id));
+        self.group.done(done.iter().map(|item| item.id));
         let cursor = self.store.cursor(self.source);
         self.head = self.head.max(outcome.head);
         self.sighted.extend(outcome.sighted.iter().copied());
@@ -446,18 +301,20 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
         if self.asked.is_some_and(|asked| asked.cursor != cursor) {
             self.asked = None;
         }
-        if outcome.gap.is_none() {
-            self.state = SourceState::Reading;
-        }
+        let before = std::mem::take(&mut self.state);
+        self.state = match (&outcome.stop, outcome.gap) {
+            (Some(Stop::Newer(why)), _) => SourceState::Stopped(why.clone()),
+            (_, Some(_)) => SourceState::AwaitingResend,
+            (_, None) => SourceState::Reading,
+        };
         match &outcome.stop {
             None => None,
             Some(Stop::Newer(why)) => {
-                if self.state != SourceState::Stopped(why.clone()) {
-                    tracing::error!(source = %self.source, group = %self.group, %why, "this consumer stands still");
+                if self.state != before {
+                    tracing::error!(source = %self.source, group = %self.service, %why, "this consumer stands still");
                 }
-                self.state = SourceState::Stopped(why.clone());
                 // What is left of the batch stays pending and is read again.
-                self.phase = Phase::Pending(StreamId::default());
+                self.group.begin_with_pending();
                 Some(Duration::from_secs(STOPPED_SECONDS))
             }
             Some(Stop::Impossible(reason)) => {
@@ -471,7 +328,7 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
                 batch.given_up = (tries >= HANDLER_TRIES_MAX).then(|| reason.clone());
                 let pause = match batch.given_up {
                     Some(_) => {
-                        tracing::error!(source = %self.source, group = %self.group, tries, reason, "an event can't be applied; it becomes a dead letter");
+                        tracing::error!(source = %self.source, group = %self.service, tries, reason, "an event can't be applied; it becomes a dead letter");
                         None
                     }
                     None => Some(Duration::from_millis(HANDLER_PAUSE_MILLIS << (tries - 1))),
@@ -482,33 +339,13 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
         }
     }
 
-    /// An entry was dropped because something before it is missing: asks for that, but not again for what is
-    /// already on its way. `gap` is the last such entry of the batch.
-    async fn mind_gap(&mut self, gap: StreamId) -> Result<(), BusError> {
-        let cursor = self.store.cursor(self.source);
-        match self.asked {
-            // What was appended so long after the request, and still is not what was asked for, says that the
-            // request was lost. Entries of before the request say nothing, however long they take to read.
-            Some(asked) if asked.cursor == cursor && gap.millis < asked.id.millis + RESEND_MILLIS_MAX => {
-                Ok(())
-            }
-            Some(_) | None => self.ask_resend(cursor).await,
-        }
-    }
-
-    fn count(&self, outcome: &Outcome) -> Consumed {
-        let count = |name: &'static str, number: u64| {
-            if number > 0 {
-                metrics::counter!(name, "source" => self.source.as_str(), "group" => self.group.as_str())
-                    .increment(number);
-            }
-        };
-        count("bus_applied_total", outcome.applied);
-        count("bus_passed_total", outcome.passed);
-        count("bus_stale_total", outcome.stale);
-        count("bus_duplicates_total", outcome.duplicates);
-        count("bus_gaps_total", outcome.gaps);
-        count("bus_dead_letters_total", outcome.buried);
+    fn tally(&self, outcome: &Outcome) -> Consumed {
+        self.count("bus_applied_total", outcome.applied);
+        self.count("bus_passed_total", outcome.passed);
+        self.count("bus_stale_total", outcome.stale);
+        self.count("bus_duplicates_total", outcome.duplicates);
+        self.count("bus_gaps_total", outcome.gaps);
+        self.count("bus_dead_letters_total", outcome.buried);
         Consumed {
             read: 0,
             applied: outcome.applied,
@@ -521,15 +358,10 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
         }
     }
 
-    async fn acknowledge(&mut self) {
-        if self.acks.is_empty() {
-            return;
-        }
-        let xack = xack(&self.key, self.group, &self.acks);
-        match self.link.run::<Value>(&xack).await {
-            Ok(_) => self.acks.clear(),
-            // They are repeated at the next start, and dropped.
-            Err(error) => tracing::debug!(source = %self.source, %error, "not acknowledged"),
+    fn count(&self, name: &'static str, number: u64) {
+        if number > 0 {
+            metrics::counter!(name, "source" => self.source.as_str(), "group" => self.service.as_str())
+                .increment(number);
         }
     }
 
@@ -541,17 +373,8 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
             state: self.state.clone(),
         };
         #[allow(clippy::cast_precision_loss, reason = "a gauge; exact up to 2^53 events")]
-        metrics::gauge!("bus_lag_events", "source" => self.source.as_str(), "group" => self.group.as_str())
+        metrics::gauge!("bus_lag_events", "source" => self.source.as_str(), "group" => self.service.as_str())
             .set(status.lag() as f64);
         self.bus.board().source(status, connected);
     }
-}
-
-fn xack(key: &str, group: Source, ids: &[StreamId]) -> redis::Cmd {
-    let mut xack = cmd("XACK");
-    xack.arg(key).arg(group.as_str());
-    for id in ids {
-        xack.arg(id.to_string());
-    }
-    xack
 }

@@ -200,7 +200,7 @@ fn ready(child: &mut Child, port: u16) -> bool {
                 // While it reads its append-only file it answers this, and hardly anything else.
                 reply
                     .text()
-                    .is_some_and(|text| text.contains(&pid) && text.contains("loading:0\r\n"))
+                    .is_some_and(|text| text.contains(&pid) && text.contains("\nloading:0\r\n"))
             });
             let ended = child
                 .try_wait()

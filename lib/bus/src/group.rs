@@ -1,0 +1,234 @@
+//! The reading side of a consumer group: what Redis must be told, in which order, and what it forgot.
+//!
+//! After every (re)connect, and whenever the stream or the group turns out to be gone: make sure of the
+//! group, state the cursor, read what was delivered before and not acknowledged, and only then what is new.
+//! Dropping a read half-way does no harm; what it took is pending and is read again.
+
+use std::time::Duration;
+
+use events::{Position, Source};
+use redis::{Cmd, Value, cmd};
+use tokio::time::Instant;
+
+use crate::bus::Bus;
+use crate::entry::{Entry, StreamId, entries_read};
+use crate::errors::BusError;
+use crate::link::Link;
+use crate::requests::{self, RequestKind};
+use crate::stream::{self, ANSWER_SECONDS_MAX};
+
+/// How many entries are read, and applied in one transaction, at a time.
+pub const READ_ENTRIES_MAX: usize = 512;
+/// How long one read waits for new entries.
+const READ_BLOCK_MILLIS: u64 = 2_000;
+/// How often the end of the stream is looked at, for the lag and to see what does not come by itself.
+const LOOK_SECONDS: u64 = 1;
+
+/// One service's group on one source's stream.
+pub(crate) struct Group {
+    link: Link,
+    source: Source,
+    group: Source,
+    key: String,
+    requests_key: String,
+    block_millis: u64,
+    phase: Phase,
+    /// Which opening of the link the group was joined over.
+    joined: u64,
+    /// Done with, to be acknowledged with the next read.
+    acks: Vec<StreamId>,
+    looked_at: Option<Instant>,
+}
+
+/// What one read found.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    pub(crate) entries: Vec<Entry>,
+    /// The group was joined before: whatever was asked of a relay may be forgotten.
+    pub(crate) joined: bool,
+    /// Where the stream ended before the read, if that was looked at and could be read.
+    pub(crate) tail: Option<Position>,
+    /// All that the stream held when its end was looked at has been delivered, now or before.
+    pub(crate) at_rest: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The group must be made sure of, and the cursor stated.
+    Join,
+    /// Entries that were delivered before and not acknowledged, after this one.
+    Pending(StreamId),
+    /// New entries.
+    Live,
+}
+
+impl Group {
+    /// The group of the service `group` on the stream of `source`; not connected yet.
+    pub(crate) fn new(bus: &Bus, source: Source, group: Source) -> Self {
+        let answer_max = Duration::from_millis(READ_BLOCK_MILLIS + ANSWER_SECONDS_MAX * 1_000);
+        Self {
+            link: Link::new(bus.clone(), answer_max),
+            source,
+            group,
+            key: bus.keys().events(source),
+            requests_key: bus.keys().requests(source),
+            block_millis: READ_BLOCK_MILLIS,
+            phase: Phase::Join,
+            joined: 0,
+            acks: Vec::new(),
+            looked_at: None,
+        }
+    }
+
+    /// How long a read waits for new entries, at most two seconds.
+    pub(crate) fn wait_at_most(&mut self, block: Duration) {
+        // Redis takes 0 for "for ever".
+        let millis = u64::try_from(block.as_millis()).unwrap_or(u64::MAX);
+        self.block_millis = millis.clamp(1, READ_BLOCK_MILLIS);
+    }
+
+    /// Reads the next entries, and acknowledges what is done. `cursor` is stated if the group is joined anew.
+    pub(crate) async fn read(&mut self, cursor: Position) -> Result<Read, BusError> {
+        let mut read = Read::default();
+        self.link.connection().await?;
+        if self.link.opened() != self.joined {
+            self.phase = Phase::Join;
+        }
+        if self.phase == Phase::Join {
+            self.join(cursor).await?;
+            read.joined = true;
+        }
+        let looked = self
+            .looked_at
+            .is_none_or(|at| at.elapsed() >= Duration::from_secs(LOOK_SECONDS));
+        if looked {
+            read.tail = stream::look(&mut self.link, &self.key).await?.position;
+            self.looked_at = Some(Instant::now());
+        }
+        read.entries = match self.next_entries().await {
+            Ok(entries) => entries,
+            Err(error) if matches!(error.code(), Some("NOGROUP" | "UNBLOCKED")) => {
+                tracing::info!(
+                    source = %self.source, group = %self.group, %error, "the stream or the group is gone; joining again"
+                );
+                self.phase = Phase::Join;
+                return Ok(read);
+            }
+            Err(error) => return Err(error),
+        };
+        match (self.phase, read.entries.last()) {
+            (Phase::Pending(_), Some(last)) => self.phase = Phase::Pending(last.id),
+            (Phase::Pending(_), None) => self.phase = Phase::Live,
+            (Phase::Live, None) => read.at_rest = looked,
+            (Phase::Live, Some(_)) | (Phase::Join, _) => {}
+        }
+        Ok(read)
+    }
+
+    /// These entries are done with; they are acknowledged with the next read.
+    pub(crate) fn done(&mut self, ids: impl Iterator<Item = StreamId>) {
+        self.acks.extend(ids);
+    }
+
+    /// Entries were put aside undone: the next read begins again with all that is pending.
+    pub(crate) fn begin_with_pending(&mut self) {
+        self.phase = Phase::Pending(StreamId::default());
+    }
+
+    /// Asks the source's relay for what comes after `cursor`; gives the request's id.
+    pub(crate) async fn ask_resend(&mut self, cursor: Position) -> Result<StreamId, BusError> {
+        requests::ask(
+            &mut self.link,
+            &self.requests_key,
+            RequestKind::Resend,
+            self.group,
+            cursor,
+        )
+        .await
+    }
+
+    /// Acknowledges what is done, over a connection on which no read can be in the way.
+    pub(crate) async fn acknowledge(&mut self) -> Result<(), BusError> {
+        if !self.acks.is_empty() {
+            self.link.close();
+            let xack = self.xack();
+            self.link.run::<Value>(&xack).await?;
+            self.acks.clear();
+        }
+        Ok(())
+    }
+
+    async fn join(&mut self, cursor: Position) -> Result<(), BusError> {
+        // From the very first entry on: at `$` it would miss what waits already.
+        let mut create = cmd("XGROUP");
+        create
+            .arg("CREATE")
+            .arg(&self.key)
+            .arg(self.group.as_str())
+            .arg(0)
+            .arg("MKSTREAM");
+        match self.link.run::<Value>(&create).await {
+            Ok(_) => {}
+            Err(error) if error.code() == Some("BUSYGROUP") => {}
+            Err(error) => return Err(error),
+        }
+        requests::ask(
+            &mut self.link,
+            &self.requests_key,
+            RequestKind::Statement,
+            self.group,
+            cursor,
+        )
+        .await?;
+        self.joined = self.link.opened();
+        self.begin_with_pending();
+        Ok(())
+    }
+
+    async fn next_entries(&mut self) -> Result<Vec<Entry>, BusError> {
+        let mut read = cmd("XREADGROUP");
+        // The one reader bears the group's name, so that it finds its own pending entries after a restart.
+        read.arg("GROUP")
+            .arg(self.group.as_str())
+            .arg(self.group.as_str())
+            .arg("COUNT")
+            .arg(READ_ENTRIES_MAX);
+        match self.phase {
+            Phase::Live => read
+                .arg("BLOCK")
+                .arg(self.block_millis)
+                .arg("STREAMS")
+                .arg(&self.key)
+                .arg(">"),
+            Phase::Pending(after) => read.arg("STREAMS").arg(&self.key).arg(after.to_string()),
+            Phase::Join => read.arg("STREAMS").arg(&self.key).arg(0),
+        };
+        let mut connection = self.link.connection().await?;
+        let reply = if self.acks.is_empty() {
+            read.query_async::<Value>(&mut connection).await
+        } else {
+            // Both are on their way before either is answered: one round trip.
+            let xack = self.xack();
+            let mut same = connection.clone();
+            let (acked, reply) = tokio::join!(
+                xack.query_async::<Value>(&mut same),
+                read.query_async::<Value>(&mut connection)
+            );
+            // After a FLUSHALL this answers 0 without an error, and what is acknowledged in vain comes again.
+            if acked.is_ok() {
+                self.acks.clear();
+            }
+            reply
+        };
+        entries_read(self.link.seen(reply.map_err(BusError::from))?)
+    }
+
+    fn xack(&self) -> Cmd {
+        let mut xack = cmd("XACK");
+        xack.arg(&self.key).arg(self.group.as_str());
+        for id in &self.acks {
+            xack.arg(id.to_string());
+        }
+        xack
+    }
+}

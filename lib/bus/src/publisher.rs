@@ -1,0 +1,289 @@
+//! What a relay appends, and what it makes of the stream that it finds.
+//!
+//! Every decision is taken from what stands in the stream and in the store at that moment. What is kept here
+//! (the last entry, what comes next) is only a guess that saves a look; the guarded append finds out whether
+//! it still holds.
+
+use std::time::Duration;
+
+use events::{Position, Seq, Source};
+use store::{Indexes, State, Store, StoreError};
+use tokio::time::Instant;
+
+use crate::bus::Bus;
+use crate::entry::StreamId;
+use crate::errors::BusError;
+use crate::link::Link;
+use crate::requests::{self, Request, RequestKind};
+use crate::stream::{self, ANSWER_SECONDS_MAX, Appended, Outgoing};
+
+/// How much of envelopes goes into one append: enough to be rare, too little to hold Redis up.
+pub const RELAY_BYTES_MAX: usize = 1024 * 1024;
+/// How many events go into one append.
+pub const RELAY_EVENTS_MAX: usize = 1_024;
+/// How often an idle relay looks whether the stream is still what it left, and for requests.
+pub(crate) const LOOK_SECONDS: u64 = 1;
+
+/// What one step of the relay did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Relayed {
+    /// How many events were appended.
+    pub events: usize,
+    /// Whether there may be more to append right away.
+    pub more: bool,
+}
+
+/// Why a step of the relay failed. All of them are tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// Redis.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The outbox can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store has lost events that are known elsewhere; nothing may be published from it.
+    #[error("{0}")]
+    StoreOld(String),
+}
+
+/// Appends the events of one store to its stream.
+pub(crate) struct Publisher<I: Indexes> {
+    store: Store<I>,
+    source: Source,
+    pub(crate) link: Link,
+    pub(crate) key: String,
+    pub(crate) requests_key: String,
+    /// Where the stream ends and what comes next; `None` when it must be looked at first.
+    place: Option<Place>,
+    requests_read: StreamId,
+    /// Requests older than the relay itself were made to another one, and are repeated if still needed.
+    requests_begun: bool,
+    looked_at: Option<Instant>,
+    /// The last resend, to recognise requests that it has answered already.
+    resent: Option<Resent>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    last: Option<StreamId>,
+    next: Seq,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Resent {
+    from: Seq,
+    /// The id of the first append's last entry; not known before that append.
+    begun: Option<StreamId>,
+}
+
+impl<I: Indexes> Publisher<I> {
+    pub(crate) fn new(bus: &Bus, store: Store<I>, source: Source) -> Self {
+        Self {
+            store,
+            source,
+            link: Link::new(bus.clone(), Duration::from_secs(ANSWER_SECONDS_MAX)),
+            key: bus.keys().events(source),
+            requests_key: bus.keys().requests(source),
+            place: None,
+            requests_read: StreamId::default(),
+            requests_begun: false,
+            looked_at: None,
+            resent: None,
+        }
+    }
+
+    /// One step: looks where it must, takes requests when it is time, appends one batch.
+    pub(crate) async fn publish_once(&mut self) -> Result<Relayed, RelayError> {
+        let opened = self.link.opened();
+        self.link.connection().await?;
+        if self.link.opened() != opened {
+            // Replies may have been lost with the connection before.
+            self.place = None;
+            self.looked_at = None;
+        }
+        let compare = self
+            .looked_at
+            .is_none_or(|at| at.elapsed() >= Duration::from_secs(LOOK_SECONDS));
+        if self.place.is_none() {
+            self.look().await?;
+        }
+        if compare {
+            self.take_requests().await?;
+            self.looked_at = Some(Instant::now());
+        }
+        let result = self.append_batch(compare).await;
+        if result.is_err() {
+            self.place = None;
+        }
+        result
+    }
+
+    /// The next step looks for requests, and at the end of the stream, whenever the last look was.
+    pub(crate) fn look_next(&mut self) {
+        self.looked_at = None;
+    }
+
+    /// The last event that is in the stream, as far as is known.
+    pub(crate) fn relayed(&self) -> Position {
+        let seq = self.place.map_or(0, |place| place.next.0.saturating_sub(1));
+        Position {
+            epoch: self.head().epoch,
+            seq: Seq(seq),
+        }
+    }
+
+    /// The last event that is durable.
+    pub(crate) fn head(&self) -> Position {
+        *self.store.durable().borrow()
+    }
+
+    /// Finds out where the stream ends, and decides what comes next.
+    async fn look(&mut self) -> Result<(), RelayError> {
+        let tail = stream::look(&mut self.link, &self.key).await?;
+        let head = self.head();
+        let next = match tail.position {
+            Some(position) if position > head => {
+                return Err(self.old(&format!(
+                    "the stream of {} goes on to {position}, but its store ends at {head}: the store is older than \
+                     what it has published",
+                    self.source
+                )));
+            }
+            Some(position) if position.epoch == head.epoch => position.seq.next(),
+            // Nothing of this epoch is there: all that is kept is published.
+            Some(_) | None => self.oldest(),
+        };
+        // What the outbox does not keep any more can't be published again; readers that lack it need a snapshot.
+        let next = next.max(self.oldest());
+        self.place = Some(Place {
+            last: tail.last,
+            next,
+        });
+        Ok(())
+    }
+
+    /// Reads what consumers ask, and goes back where one of them needs it.
+    async fn take_requests(&mut self) -> Result<(), RelayError> {
+        loop {
+            let (requests, last) =
+                requests::read(&mut self.link, &self.requests_key, self.requests_read).await?;
+            if last == self.requests_read {
+                self.requests_begun = true;
+                return Ok(());
+            }
+            for request in requests {
+                self.take(request)?;
+            }
+            self.requests_read = last;
+        }
+    }
+
+    fn take(&mut self, request: Request) -> Result<(), RelayError> {
+        let head = self.head();
+        if request.cursor > head {
+            return Err(self.old(&format!(
+                "{} has applied the events of {} up to {}, but its store ends at {head}: the store is older than \
+                 what it has published",
+                request.group, self.source, request.cursor
+            )));
+        }
+        if request.kind == RequestKind::Statement || !self.requests_begun {
+            return Ok(());
+        }
+        let from = if request.cursor.epoch == head.epoch {
+            request.cursor.seq.next()
+        } else {
+            Seq(1)
+        };
+        if from < self.oldest() {
+            metrics::counter!("bus_resends_refused_total", "source" => self.source.as_str()).increment(1);
+            tracing::error!(
+                source = %self.source, group = %request.group, cursor = %request.cursor,
+                "a consumer lacks events that the outbox does not keep any more; it needs a snapshot"
+            );
+            return Ok(());
+        }
+        let answered = self.resent.is_some_and(|resent| {
+            from >= resent.from && resent.begun.is_none_or(|begun| request.id.millis < begun.millis)
+        });
+        if let Some(place) = &mut self.place
+            && place.next > from
+            && !answered
+        {
+            tracing::info!(
+                source = %self.source, group = %request.group, from = %from, next = %place.next, "sending events again"
+            );
+            metrics::counter!("bus_resends_total", "source" => self.source.as_str()).increment(1);
+            place.next = from;
+            self.resent = Some(Resent { from, begun: None });
+        }
+        Ok(())
+    }
+
+    /// Appends what comes next, if there is something; otherwise, when asked to, only compares.
+    async fn append_batch(&mut self, compare: bool) -> Result<Relayed, RelayError> {
+        let Some(place) = self.place else {
+            return Ok(Relayed {
+                events: 0,
+                more: true,
+            });
+        };
+        let before = Seq(place.next.0.saturating_sub(1));
+        let mut entries = self.store.outbox(before, RELAY_BYTES_MAX)?;
+        entries.truncate(RELAY_EVENTS_MAX);
+        // While this batch is on its way, the next one may become durable.
+        let more = !entries.is_empty();
+        if entries.is_empty() && !compare {
+            return Ok(Relayed::default());
+        }
+        let outgoing = entries.iter().map(|entry| Outgoing {
+            seq: entry.seq,
+            event_type: entry.event_type.as_str(),
+            subject: &entry.subject,
+            envelope: &entry.envelope,
+        });
+        match stream::append(&mut self.link, &self.key, place.last, outgoing).await? {
+            Appended::All(last) => {
+                let next = entries.last().map_or(place.next, |entry| entry.seq.next());
+                self.place = Some(Place { last, next });
+                if let Some(resent) = &mut self.resent
+                    && !entries.is_empty()
+                {
+                    resent.begun = resent.begun.or(last);
+                }
+                metrics::counter!("bus_relayed_total", "source" => self.source.as_str())
+                    .increment(entries.len() as u64);
+                Ok(Relayed {
+                    events: entries.len(),
+                    more,
+                })
+            }
+            Appended::Mismatch => {
+                tracing::info!(source = %self.source, "the stream is not as it was left; looking again");
+                metrics::counter!("bus_relay_mismatches_total", "source" => self.source.as_str())
+                    .increment(1);
+                self.place = None;
+                Ok(Relayed {
+                    events: 0,
+                    more: true,
+                })
+            }
+        }
+    }
+
+    fn oldest(&self) -> Seq {
+        self.store.oldest_outbox_seq().max(Seq(1))
+    }
+
+    fn old(&self, why: &str) -> RelayError {
+        let why = format!(
+            "{why}; put back the newer data, or, if this is meant to be a new system, give it a Redis of its own"
+        );
+        // Said once: this is found again at every step.
+        if !matches!(self.store.status().state, State::Old { .. }) {
+            self.store.mark_old(why.as_str());
+        }
+        RelayError::StoreOld(why)
+    }
+}
