@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -19,17 +20,61 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// The file that sled keeps its log in.
 const DB_FILE: &str = "db";
 
+/// The file in which sled keeps its parameters. It is never synced by sled.
+const CONF_FILE: &str = "conf";
+
 /// Where sled puts what is too large for its log.
 const BLOBS_DIR: &str = "blobs";
 
-/// An error of the engine. There is one kind: whatever it is, the handle is not used again.
+/// An error of the engine. Whatever it is, the handle is not used again.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct EngineError(pub String);
+#[error("{message}")]
+pub struct EngineError {
+    message: String,
+    outside: bool,
+}
+
+impl EngineError {
+    /// An error of the engine itself, or of what it found in its files.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            outside: false,
+        }
+    }
+
+    /// Whether the cause lies outside of the engine's files: a full disk, missing permissions. Then nothing is
+    /// damaged, and opening again helps as soon as the cause is gone.
+    pub const fn is_outside(&self) -> bool {
+        self.outside
+    }
+}
 
 impl From<std::io::Error> for EngineError {
     fn from(error: std::io::Error) -> Self {
-        Self(error.to_string())
+        Self {
+            outside: matches!(
+                error.kind(),
+                ErrorKind::StorageFull
+                    | ErrorKind::QuotaExceeded
+                    | ErrorKind::ReadOnlyFilesystem
+                    | ErrorKind::PermissionDenied
+                    | ErrorKind::OutOfMemory
+            ),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<sled::Error> for EngineError {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Io(error) => error.into(),
+            error @ (sled::Error::CollectionNotFound(_)
+            | sled::Error::Unsupported(_)
+            | sled::Error::ReportableBug(_)
+            | sled::Error::Corruption { .. }) => Self::new(error.to_string()),
+        }
     }
 }
 
@@ -106,8 +151,8 @@ impl OpenEngine for Disk {
                 .cache_capacity(CACHE_BYTES)
                 .flush_every_ms(None)
                 .mode(sled::Mode::LowSpace)
-                .open()
-                .map_err(|error| EngineError(error.to_string()))?;
+                .open()?;
+            File::open(dir.join(CONF_FILE))?.sync_all()?;
             Ok(Box::new(Sled {
                 db,
                 file: File::open(dir.join(DB_FILE))?,
@@ -158,7 +203,7 @@ impl Sled {
         let mut synced = self
             .blobs_synced
             .lock()
-            .map_err(|_| EngineError("an earlier sync of large pages panicked".to_owned()))?;
+            .map_err(|_| EngineError::new("an earlier sync of large pages panicked"))?;
         for entry in std::fs::read_dir(&self.blobs_dir)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -169,7 +214,7 @@ impl Sled {
                         fresh = true;
                     }
                     // sled removes a page's file when the page has been rewritten, at any time.
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -185,16 +230,13 @@ impl Sled {
 
 impl Engine for Sled {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        guarded(|| match self.db.get(key) {
-            Ok(value) => Ok(value.map(|value| value.to_vec())),
-            Err(error) => Err(EngineError(error.to_string())),
-        })
+        guarded(|| Ok(self.db.get(key)?.map(|value| value.to_vec())))
     }
 
     fn scan(&self, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError> {
         guarded(|| {
             for entry in self.db.range(from..) {
-                let (key, value) = entry.map_err(|error| EngineError(error.to_string()))?;
+                let (key, value) = entry?;
                 if visit(&key, &value).is_break() {
                     break;
                 }
@@ -212,16 +254,14 @@ impl Engine for Sled {
                     None => batch.remove(key),
                 }
             }
-            self.db
-                .apply_batch(batch)
-                .map_err(|error| EngineError(error.to_string()))
+            Ok(self.db.apply_batch(batch)?)
         })
     }
 
     fn flush(&self) -> Result<(), EngineError> {
-        guarded(|| match self.db.flush() {
-            Ok(_) => Ok(()),
-            Err(error) => Err(EngineError(error.to_string())),
+        guarded(|| {
+            self.db.flush()?;
+            Ok(())
         })
     }
 
@@ -234,7 +274,7 @@ impl Engine for Sled {
 /// sled panics where others return an error (a page that can't be read, for one); that is an error here.
 fn guarded<T>(f: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
-        Err(EngineError(format!(
+        Err(EngineError::new(format!(
             "the engine panicked: {}",
             panic_message(&*panic)
         )))

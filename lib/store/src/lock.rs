@@ -22,7 +22,7 @@ impl DirLock {
     /// Takes the lock, making the directory if there is none.
     pub(crate) fn take(options: &Options) -> Result<Self, OpenError> {
         let io = |doing| move |error| options.error(OpenProblem::Io { doing, error });
-        std::fs::create_dir_all(&options.dir).map_err(io("making the directory"))?;
+        make_dir(&options.dir).map_err(io("making the directory"))?;
         let mut file = open(&options.dir).map_err(io("opening the lock file"))?;
         match file.try_lock() {
             Ok(()) => {}
@@ -38,6 +38,19 @@ impl DirLock {
         note(&mut file).map_err(io("writing the lock file"))?;
         Ok(Self { _file: file })
     }
+}
+
+/// Makes the directory, and sees to it that its name and those above it survive a power cut: without them, all
+/// that is synced inside would be gone, and the store would begin anew without a word.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
+    std::fs::create_dir_all(dir)?;
+    for made in missing {
+        // The parent of a relative path's first part is the empty path, which stands for where we are.
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn open(dir: &Path) -> io::Result<File> {

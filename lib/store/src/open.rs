@@ -235,7 +235,14 @@ fn read_all<I: Indexes>(
     opener: &dyn OpenEngine,
     dir: &Path,
 ) -> Result<(Box<dyn Engine>, Gathered<I>), OpenProblem> {
-    let unreadable = |error: EngineError| OpenProblem::Damaged(error.0);
+    let unreadable = |error: EngineError| {
+        if error.is_outside() {
+            let (doing, error) = ("reading it", std::io::Error::other(error));
+            OpenProblem::Io { doing, error }
+        } else {
+            OpenProblem::Damaged(error.to_string())
+        }
+    };
     let engine = opener.open(dir).map_err(unreadable)?;
     let mut gathered = Gathered::new();
     let mut wrong = None;

@@ -21,7 +21,7 @@ impl<I> Shared<I> {
         self.reading(|engine| {
             // The engine first, then what is hidden: a row that a batch changes after this read is hidden before
             // it is changed, and one that is no longer hidden has become durable.
-            let value = engine.get(&raw).map_err(unreadable)?;
+            let value = engine.get(&raw).map_err(|error| unreadable(&error))?;
             let hidden = self.hidden.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(slot) = hidden.get(&raw) {
                 return Ok(slot.base.as_deref().map(record::downcast::<R>).cloned());
@@ -72,7 +72,7 @@ impl<I> Shared<I> {
                 found.insert(key.into(), Found::Stored(value.to_vec()));
                 ControlFlow::Continue(())
             })
-            .map_err(unreadable)?;
+            .map_err(|error| unreadable(&error))?;
         let end = found
             .last_key_value()
             .filter(|_| more)
@@ -157,6 +157,6 @@ enum Found {
     Hidden(SharedRow),
 }
 
-fn unreadable(error: EngineError) -> StoreError {
-    StoreError::Damaged(error.0.into())
+fn unreadable(error: &EngineError) -> StoreError {
+    StoreError::Damaged(error.to_string().into())
 }

@@ -114,9 +114,9 @@ impl<I: Indexes> Writer<I> {
                         let batch = run_all(shared, engine, durable, waiting, &mut ran);
                         write(shared, engine, durable, batch?)
                     }))
-                    .unwrap_or_else(|panic| Err(EngineError(panic_message(&*panic))))
+                    .unwrap_or_else(|panic| Err(EngineError::new(panic_message(&*panic))))
                 }
-                None => Err(EngineError("the engine is not open".to_owned())),
+                None => Err(EngineError::new("the engine is not open")),
             }
         };
         let transactions = ran.len();
@@ -182,7 +182,7 @@ impl<I: Indexes> Writer<I> {
 
     /// Gives the engine's handle up.
     fn fail(&self, error: &EngineError) -> Arc<str> {
-        let why: Arc<str> = error.0.as_str().into();
+        let why: Arc<str> = error.to_string().into();
         tracing::error!(store = %self.shared.options.source, error = %why, "writing failed; the store is opened again");
         self.shared.instruments.failed();
         self.shared.health.set(State::Reopening {
@@ -271,9 +271,7 @@ fn run_all<I: Indexes>(
         );
         ran.push((job.run)(&mut txn));
         if shared.indexed.is_poisoned() {
-            return Err(EngineError(
-                "an index panicked; all indexes are rebuilt".to_owned(),
-            ));
+            return Err(EngineError::new("an index panicked; all indexes are rebuilt"));
         }
     }
     if !waiting.is_empty() {
@@ -298,7 +296,7 @@ fn write<I: Indexes>(
             .is_some_and(|value| value.len() > crate::codec::ROW_BYTES_MAX)
     }) {
         let table = char::from(*key.first().unwrap_or(&b'?'));
-        return Err(EngineError(format!(
+        return Err(EngineError::new(format!(
             "a row of table {table:?} has grown beyond {} bytes",
             crate::codec::ROW_BYTES_MAX
         )));

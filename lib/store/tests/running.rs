@@ -263,3 +263,59 @@ async fn readers_and_pages_never_see_half_of_a_transaction_s_rows_as_absent() {
     }
     reader.join().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_disk_that_fails_again_and_again_nothing_acknowledged_is_lost() {
+    let place = Place::new(Arc::new(Disk));
+    let store: Bank = Store::open(place.options()).unwrap();
+    let clients: Vec<_> = (0..8_u64)
+        .map(|client| {
+            let (store, faults) = (store.clone(), Arc::clone(&place.faults));
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                let mut number = client * 10_000;
+                while acknowledged.len() < 100 {
+                    number += 1;
+                    match put(&store, None, account(number, 1, number)).await {
+                        Ok(()) => acknowledged.push(number),
+                        // May be there or not, but is not to be waited for.
+                        Err(TransactError::Unknown(_)) => {}
+                        Err(TransactError::Unavailable(_)) => {
+                            let store = store.clone();
+                            tokio::task::spawn_blocking(move || {
+                                eventually("it serves", || matches!(store.status().state, State::Serving));
+                            })
+                            .await
+                            .unwrap();
+                        }
+                        Err(other) => panic!("{other:?}"),
+                    }
+                    if number % 40 == client {
+                        let step =
+                            [Step::Apply, Step::Flush, Step::Sync][usize::try_from(number / 40 % 3).unwrap()];
+                        faults.fail_once(step);
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    let mut acknowledged = Vec::new();
+    for client in clients {
+        acknowledged.extend(client.await.unwrap());
+    }
+    for step in [Step::Apply, Step::Flush, Step::Sync] {
+        place.faults.fail(step, false);
+    }
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    let store: Bank = Store::open(place.options()).unwrap();
+    for number in &acknowledged {
+        assert!(
+            store.get::<Account>(&id(*number)).unwrap().is_some(),
+            "{number} was acknowledged"
+        );
+    }
+    assert_eq!(acknowledged.len(), 800);
+    let rows = store.scan::<Account>(None, 10_000).unwrap();
+    assert_eq!(rows.len() as u64, store.read(|totals| totals.accounts));
+}

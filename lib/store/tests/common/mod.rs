@@ -249,18 +249,32 @@ pub enum Step {
     Open,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Fails {
+    #[default]
+    Never,
+    Once,
+    Always,
+}
+
 type Hook = Box<dyn FnOnce() + Send>;
 
 /// In front of another engine: fails when told to, and calls aside.
 #[derive(Default)]
 pub struct Faults {
-    failing: Mutex<HashMap<Step, bool>>,
+    failing: Mutex<HashMap<Step, Fails>>,
     before_sync: Mutex<Option<Hook>>,
 }
 
 impl Faults {
     pub fn fail(&self, step: Step, fails: bool) {
+        let fails = if fails { Fails::Always } else { Fails::Never };
         self.failing.lock().unwrap().insert(step, fails);
+    }
+
+    /// Fails the next time, and then no more.
+    pub fn fail_once(&self, step: Step) {
+        self.failing.lock().unwrap().insert(step, Fails::Once);
     }
 
     /// Calls aside once, when a batch is applied and not yet synced.
@@ -269,11 +283,15 @@ impl Faults {
     }
 
     fn check(&self, step: Step) -> Result<(), EngineError> {
-        if self.failing.lock().unwrap().get(&step).copied().unwrap_or(false) {
-            Err(EngineError(format!("{step:?} fails as it was told to")))
-        } else {
-            Ok(())
+        let mut failing = self.failing.lock().unwrap();
+        let fails = failing.entry(step).or_default();
+        if *fails == Fails::Never {
+            return Ok(());
         }
+        if *fails == Fails::Once {
+            *fails = Fails::Never;
+        }
+        Err(EngineError::new(format!("{step:?} fails as it was told to")))
     }
 }
 
