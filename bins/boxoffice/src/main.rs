@@ -1,1 +1,52 @@
-fn main() {}
+//! All of Boxoffice in one process, for a laptop: a private Redis, the five services, the site, and the stand-in for
+//! Stripe, on one port.
+//!
+//! Nothing of the product lives here: this program starts what the other crates are, tells a person what it does while
+//! it does it, and stops everything in order.
+
+mod cli;
+mod data_dir;
+mod demo;
+mod dispatch;
+mod redis_server;
+mod system;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use service::{Shutdown, init_logs_from};
+
+use crate::cli::Cli;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What is logged when `RUST_LOG` says nothing: on a laptop, only what a person should see.
+const LOG_DEFAULT: &str = "warn";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = init_logs_from(cli.log_format, LOG_DEFAULT) {
+        return not_started(&error);
+    }
+    service::metrics();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return not_started(&format!("the runtime can't be started: {error}")),
+    };
+    runtime.block_on(async {
+        let shutdown = match Shutdown::on_signals() {
+            Ok(shutdown) => shutdown,
+            Err(error) => return not_started(&format!("signals can't be listened for: {error}")),
+        };
+        match system::run(cli, shutdown).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => not_started(&error.to_string()),
+        }
+    })
+}
+
+fn not_started(why: &str) -> ExitCode {
+    eprintln!("boxoffice: {why}");
+    ExitCode::FAILURE
+}

@@ -27,6 +27,7 @@ pub struct App;
 
 /// The settings of the orders service.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Options {
     /// How long an unpaid order holds its tickets
     #[arg(

@@ -36,6 +36,6 @@ pub use service::{Built, Service, StartError, Task};
 pub use settings::{LogFormat, Settings};
 pub use shutdown::{Shutdown, ShutdownTrigger};
 pub use started::{Started, start};
-pub use telemetry::{init_logs, metrics};
+pub use telemetry::{init_logs, init_logs_from, metrics};
 pub use trace::current as current_trace;
 pub use waiting::{FRESH_ID_SECONDS_MAX, LONG_POLLS_MAX, READ_WAIT_MAX, READ_WAITERS_MAX};

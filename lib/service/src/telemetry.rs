@@ -21,7 +21,15 @@ const BUCKET_SECONDS: [f64; 14] = [
 /// # Errors
 /// When `RUST_LOG` can't be understood; the sentence names it.
 pub fn init_logs(format: LogFormat) -> Result<(), String> {
-    let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| LOG_DEFAULT.to_owned());
+    init_logs_from(format, LOG_DEFAULT)
+}
+
+/// As [`init_logs`], with other directives for when `RUST_LOG` says nothing.
+///
+/// # Errors
+/// When the directives can't be understood; the sentence names `RUST_LOG`.
+pub fn init_logs_from(format: LogFormat, default: &str) -> Result<(), String> {
+    let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| default.to_owned());
     let filter = EnvFilter::try_new(&directives)
         .map_err(|error| format!("RUST_LOG is not a list of log directives: {error}"))?;
     let lines = tracing_subscriber::fmt()

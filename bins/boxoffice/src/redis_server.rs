@@ -1,0 +1,274 @@
+//! A private redis-server for a laptop: started, watched, started again when it dies, and never left behind.
+//!
+//! Its data and append-only file lie in the data directory. It listens on a free port of the loopback address
+//! only. It is started through a small shell that waits for the end of its standard input: this process holds the
+//! other end, so that even after `kill -9` of this process the redis-server is stopped.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long a redis-server may take until it accepts connections.
+const START_BOUND: Duration = Duration::from_secs(20);
+
+/// How long one that is told to stop may take.
+const STOP_BOUND: Duration = Duration::from_secs(5);
+
+/// How long the redis-server of a killed predecessor may take to go.
+const PREDECESSOR_BOUND: Duration = Duration::from_secs(5);
+
+/// The wait between two looks at something that will change soon.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// The wait before a redis-server that died is started again.
+const RESTART_AFTER: Duration = Duration::from_millis(500);
+
+/// Starts the command that follows, and stops it when standard input ends.
+const KEEPER: &str = r#""$@" & child=$!; cat >/dev/null; kill -TERM "$child" 2>/dev/null; wait "$child""#;
+
+/// Why there is no redis-server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RedisServerError {
+    /// No program of that name.
+    #[error(
+        "redis-server is missing. ./scripts/run installs it; or install Redis 6.2 or newer, name its program in \
+         BOXOFFICE_REDIS_SERVER, or name a running Redis in REDIS_URL"
+    )]
+    Missing,
+    /// The program can't be started.
+    #[error("{program} can't be started: {cause}")]
+    Spawn {
+        /// Which program.
+        program: String,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Its folder can't be made, or no port is free.
+    #[error("the private redis-server can't be prepared in {folder}: {cause}")]
+    Prepare {
+        /// Which folder.
+        folder: String,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The one before is still running.
+    #[error(
+        "the redis-server (process {pid}) of an earlier run still uses {folder}; stop it and start again"
+    )]
+    Predecessor {
+        /// Its process id.
+        pid: i32,
+        /// Which folder.
+        folder: String,
+    },
+    /// It does not answer, or ended at once.
+    #[error("the private redis-server did not start within {START_BOUND:?}; its log is {log}")]
+    NotUp {
+        /// Where it says why.
+        log: String,
+    },
+}
+
+/// A running private redis-server.
+#[derive(Debug)]
+pub(crate) struct RedisServer {
+    program: OsString,
+    folder: PathBuf,
+    address: SocketAddr,
+    keeper: Keeper,
+}
+
+/// The shell that keeps a redis-server, and our end of its standard input. It is held apart, since waiting for a child
+/// closes the input that the child owns.
+#[derive(Debug)]
+struct Keeper {
+    child: Child,
+    input: Option<ChildStdin>,
+}
+
+impl RedisServer {
+    /// Starts one with its data in `folder`, and waits until it accepts connections.
+    ///
+    /// # Errors
+    /// See [`RedisServerError`].
+    pub(crate) async fn start(folder: &Path) -> Result<Self, RedisServerError> {
+        let prepare = |cause| RedisServerError::Prepare {
+            folder: folder.display().to_string(),
+            cause,
+        };
+        std::fs::create_dir_all(folder).map_err(prepare)?;
+        // Absolute, since redis-server changes into it.
+        let folder = folder.canonicalize().map_err(prepare)?;
+        wait_for_predecessor(&folder).await?;
+        let program = find_program().ok_or(RedisServerError::Missing)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(prepare)?;
+        let address = listener.local_addr().map_err(prepare)?;
+        drop(listener);
+        let keeper = launch(&program, &folder, address)?;
+        let mut server = Self {
+            program,
+            folder,
+            address,
+            keeper,
+        };
+        server.wait_until_up().await?;
+        Ok(server)
+    }
+
+    /// The URL under which it is reached, now and after a restart.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}/", self.address)
+    }
+
+    /// Starts it again whenever it ends, until `shutdown`; then stops it.
+    pub(crate) async fn supervise(mut self, shutdown: impl Future<Output = ()>) {
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return self.stop().await,
+                status = self.keeper.child.wait() => {
+                    tracing::error!(?status, log = %self.log().display(), "redis-server ended; it is started again");
+                }
+            }
+            loop {
+                tokio::select! {
+                    () = &mut shutdown => return,
+                    () = sleep(RESTART_AFTER) => {}
+                }
+                match launch(&self.program, &self.folder, self.address) {
+                    Ok(keeper) => {
+                        self.keeper = keeper;
+                        break;
+                    }
+                    Err(error) => tracing::error!(%error, "redis-server can't be started again yet"),
+                }
+            }
+        }
+    }
+
+    /// Stops it, and waits until it has written its last.
+    pub(crate) async fn stop(mut self) {
+        // The keeper passes the end of its input on as SIGTERM.
+        drop(self.keeper.input.take());
+        if timeout_at(Instant::now() + STOP_BOUND, self.keeper.child.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("redis-server did not stop within {STOP_BOUND:?}; it is left to its keeper");
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("redis.log")
+    }
+
+    async fn wait_until_up(&mut self) -> Result<(), RedisServerError> {
+        let deadline = Instant::now() + START_BOUND;
+        let not_up = RedisServerError::NotUp {
+            log: self.log().display().to_string(),
+        };
+        while Instant::now() < deadline {
+            if matches!(
+                timeout_at(deadline, TcpStream::connect(self.address)).await,
+                Ok(Ok(_))
+            ) {
+                return Ok(());
+            }
+            if matches!(self.keeper.child.try_wait(), Ok(Some(_)) | Err(_)) {
+                return Err(not_up);
+            }
+            sleep(LOOK_AGAIN_AFTER).await;
+        }
+        Err(not_up)
+    }
+}
+
+fn launch(program: &OsString, folder: &Path, address: SocketAddr) -> Result<Keeper, RedisServerError> {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(KEEPER).arg("redis-keeper").arg(program);
+    command
+        .arg("--bind")
+        .arg(address.ip().to_string())
+        .arg("--port")
+        .arg(address.port().to_string());
+    command
+        .arg("--dir")
+        .arg(folder)
+        .arg("--pidfile")
+        .arg(pid_file(folder))
+        .arg("--logfile")
+        .arg(folder.join("redis.log"));
+    command.args([
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "everysec",
+        "--save",
+        "",
+        "--maxmemory-policy",
+        "noeviction",
+    ]);
+    // A process group of its own: ctrl-C is for this process, which stops the others in order.
+    command
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|cause| RedisServerError::Spawn {
+        program: program.to_string_lossy().into_owned(),
+        cause,
+    })?;
+    let input = child.stdin.take();
+    Ok(Keeper { child, input })
+}
+
+fn pid_file(folder: &Path) -> PathBuf {
+    folder.join("redis.pid")
+}
+
+/// After a kill of its parent a redis-server needs a moment to go; two must never write the same files.
+async fn wait_for_predecessor(folder: &Path) -> Result<(), RedisServerError> {
+    let Some(pid) = std::fs::read_to_string(pid_file(folder))
+        .ok()
+        .and_then(|text| text.trim().parse::<i32>().ok())
+    else {
+        return Ok(());
+    };
+    let deadline = Instant::now() + PREDECESSOR_BOUND;
+    while is_redis_server(pid) {
+        if Instant::now() > deadline {
+            return Err(RedisServerError::Predecessor {
+                pid,
+                folder: folder.display().to_string(),
+            });
+        }
+        sleep(LOOK_AGAIN_AFTER).await;
+    }
+    Ok(())
+}
+
+/// Whether a process of that id runs and is a redis-server. Where /proc is missing, the id alone decides nothing.
+fn is_redis_server(pid: i32) -> bool {
+    let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&command_line).contains("redis-server")
+}
+
+fn find_program() -> Option<OsString> {
+    if let Some(named) = std::env::var_os("BOXOFFICE_REDIS_SERVER").filter(|named| !named.is_empty()) {
+        return Some(named);
+    }
+    let path = std::env::var_os("PATH")?;
+    let candidates = std::env::split_paths(&path).map(|folder| folder.join("redis-server"));
+    candidates
+        .into_iter()
+        .find(|candidate| candidate.is_file())
+        .map(PathBuf::into_os_string)
+}

@@ -1,0 +1,623 @@
+//! A state of the whole system, and what may happen in it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::{Currency, Event, Money, OrderId, OrderStatus, PaymentId, TicketId, Timestamp, UserId};
+use expiration::domain::{Deadline, DeadlineState};
+use orders::domain::{Order, TicketView};
+use payments::domain::{
+    self as pay, Call, Intent, IntentStatus, Payment, PaymentError, SessionStatus, Step as Wanted, StripeView,
+};
+use tickets::domain::{Hold, HoldState, Ticket, TicketError};
+
+const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+const HOLD: Duration = Duration::from_secs(900);
+/// A moment at which every deadline has passed.
+const LATER: Timestamp = Timestamp::from_seconds(1_800_010_000);
+
+/// An event on its way. Shared, since each consumer's stream holds it.
+type Stream = VecDeque<Arc<Event>>;
+
+/// What Stripe has for one order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Session {
+    status: SessionStatus,
+    intent: Option<IntentStatus>,
+    refunded: bool,
+}
+
+/// What exists of one order, in every service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Purchase {
+    order: Option<Order>,
+    hold: Option<Hold>,
+    deadline: Option<Deadline>,
+    payable: Option<pay::Order>,
+    payment: Option<Payment>,
+    session: Option<Session>,
+}
+
+/// A state of the whole system.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct World {
+    purchases: Vec<Purchase>,
+    ticket: Ticket,
+    ticket_view: TicketView,
+    orders_to_tickets: Stream,
+    orders_to_payments: Stream,
+    orders_to_expiration: Stream,
+    tickets_to_orders: Stream,
+    payments_to_orders: Stream,
+    expiration_to_orders: Stream,
+    /// A deliberate defect, to show that the exploration finds one.
+    pub forgets_to_release: bool,
+}
+
+/// Something that may happen.
+pub struct Step {
+    pub name: String,
+    pub world: World,
+    /// It is somebody's choice and may never happen.
+    pub by_people: bool,
+}
+
+fn bytes(kind: u8, n: usize) -> [u8; 16] {
+    [
+        1,
+        0x93,
+        0x94,
+        0xb6,
+        0x0c,
+        0,
+        0x70,
+        kind,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        u8::try_from(n).expect("a small model"),
+    ]
+}
+
+fn order_id(n: usize) -> OrderId {
+    OrderId::from_bytes(bytes(1, n))
+}
+
+fn usd(minor: i64) -> Money {
+    Money::from_minor(minor, Currency::Usd).expect("a small amount")
+}
+
+impl World {
+    /// One listing of `pieces`, and `buyers` people who may each order one.
+    pub fn new(pieces: u32, buyers: usize) -> Self {
+        let details = tickets::domain::Details {
+            title: "A show".into(),
+            description: String::new(),
+            venue: None,
+            starts_at: None,
+            price: usd(1000),
+            quantity: pieces,
+        };
+        let seller = UserId::from_bytes(bytes(2, 0));
+        let listed = tickets::domain::list(TicketId::from_bytes(bytes(3, 0)), seller, details, NOW);
+        let ticket = listed.ticket.expect("listing makes a ticket");
+        let ticket_view = TicketView::from(&ticket.snapshot());
+        Self {
+            purchases: vec![Purchase::default(); buyers],
+            ticket,
+            ticket_view,
+            orders_to_tickets: Stream::new(),
+            orders_to_payments: Stream::new(),
+            orders_to_expiration: Stream::new(),
+            tickets_to_orders: Stream::new(),
+            payments_to_orders: Stream::new(),
+            expiration_to_orders: Stream::new(),
+            forgets_to_release: false,
+        }
+    }
+
+    /// Everything that may happen next.
+    ///
+    /// # Errors
+    /// When a service calls impossible what has just happened to it.
+    pub fn steps(&self) -> Result<Vec<Step>, String> {
+        let mut steps = Vec::new();
+        let mut add = |name: String, by_people, world| {
+            steps.push(Step {
+                name,
+                world,
+                by_people,
+            })
+        };
+        if let Ok(decision) = tickets::domain::decide(
+            Some(&self.ticket),
+            None,
+            tickets::domain::Command::Delete {
+                by: self.ticket.seller_id,
+            },
+            NOW,
+        ) {
+            let mut world = self.clone();
+            world.ticket = decision.ticket.expect("deleting changes the ticket");
+            world.publish_tickets(decision.events);
+            add("the seller withdraws".into(), true, world);
+        }
+        for n in 0..self.purchases.len() {
+            for (name, by_people, world) in self.steps_of_buyer(n).into_iter().chain(self.steps_of_stripe(n))
+            {
+                add(format!("{name} {n}"), by_people, world);
+            }
+            if let Some(world) = self.alarm(n) {
+                add(format!("the alarm rings {n}"), false, world);
+            }
+        }
+        for (name, world) in self.deliveries()? {
+            add(name, false, world);
+        }
+        Ok(steps)
+    }
+
+    fn steps_of_buyer(&self, n: usize) -> Vec<(&'static str, bool, Self)> {
+        let mut steps = Vec::new();
+        let purchase = &self.purchases[n];
+        match &purchase.order {
+            None => {
+                let claimed = self
+                    .purchases
+                    .iter()
+                    .filter_map(|other| other.order.as_ref())
+                    .map(Order::claimed)
+                    .sum();
+                let wish = orders::domain::PlaceOrder {
+                    id: order_id(n),
+                    user_id: UserId::from_bytes(bytes(4, n)),
+                    quantity: 1,
+                    seen_price: Some(usd(1000)),
+                    hold: HOLD,
+                };
+                if let Ok(decision) = orders::domain::place(&self.ticket_view, claimed, &wish, NOW) {
+                    steps.push(("order", true, self.with_order(n, decision)));
+                }
+            }
+            Some(order) => {
+                for (name, command) in [
+                    ("cancel", orders::domain::Command::Cancel),
+                    ("refund", orders::domain::Command::Refund),
+                ] {
+                    if let Ok(decision) = orders::domain::decide(order, command, NOW) {
+                        steps.push((name, true, self.with_order(n, decision)));
+                    }
+                }
+            }
+        }
+        if let Some(payable) = &purchase.payable {
+            let id = PaymentId::from_bytes(bytes(5, n));
+            // A second attempt adds nothing but states: one is enough here, the payments' own tests have several.
+            let first = purchase.payment.is_none();
+            if let (true, Ok(decision)) = (first, pay::pay(payable, None, id, "http://site", NOW)) {
+                steps.push(("open payment", true, self.with_payment(n, decision)));
+            }
+        }
+        if let Some(session) = &purchase.session
+            && session.status == SessionStatus::Open
+        {
+            let paid = Session {
+                status: SessionStatus::Complete,
+                intent: Some(IntentStatus::RequiresCapture),
+                refunded: false,
+            };
+            steps.push(("pay at Stripe", true, self.with_session(n, paid)));
+        }
+        steps
+    }
+
+    /// What the payments service does at Stripe, always after it has looked; and what it sees.
+    fn steps_of_stripe(&self, n: usize) -> Vec<(&'static str, bool, Self)> {
+        let mut steps = Vec::new();
+        let purchase = &self.purchases[n];
+        let Some(payment) = &purchase.payment else {
+            return steps;
+        };
+        let Some(wanted) = pay::next_step(payment) else {
+            return steps;
+        };
+        let Some(session) = &purchase.session else {
+            if wanted == Wanted::CreateSession {
+                let open = Session {
+                    status: SessionStatus::Open,
+                    intent: None,
+                    refunded: false,
+                };
+                steps.push(("Stripe makes the session", false, self.with_session(n, open)));
+            }
+            return steps;
+        };
+        let view = view(n, session);
+        if let Ok(decision) = pay::decide(payment, pay::Command::Observe(view.clone()), NOW) {
+            steps.push(("look at Stripe", false, self.with_payment(n, decision)));
+        }
+        match pay::next_call(payment, &view) {
+            Some(Call::Expire(_)) => {
+                let next = Session {
+                    status: SessionStatus::Expired,
+                    ..session.clone()
+                };
+                steps.push(("Stripe expires the session", false, self.with_session(n, next)));
+            }
+            Some(Call::Void(_)) => {
+                let next = Session {
+                    intent: Some(IntentStatus::Canceled),
+                    ..session.clone()
+                };
+                steps.push(("Stripe voids", false, self.with_session(n, next)));
+            }
+            Some(Call::Capture(_)) => {
+                let next = Session {
+                    intent: Some(IntentStatus::Succeeded),
+                    ..session.clone()
+                };
+                steps.push(("Stripe captures", false, self.with_session(n, next)));
+                let next = Session {
+                    intent: Some(IntentStatus::Canceled),
+                    ..session.clone()
+                };
+                steps.push(("Stripe's authorisation is gone", true, self.with_session(n, next)));
+            }
+            Some(Call::Refund(_)) => {
+                steps.push((
+                    "Stripe refunds",
+                    false,
+                    self.with_session(
+                        n,
+                        Session {
+                            refunded: true,
+                            ..session.clone()
+                        },
+                    ),
+                ));
+            }
+            None => {}
+        }
+        if session.intent == Some(IntentStatus::Succeeded) && !session.refunded && wanted_nothing(payment) {
+            steps.push((
+                "refund in Stripe's dashboard",
+                true,
+                self.with_session(
+                    n,
+                    Session {
+                        refunded: true,
+                        ..session.clone()
+                    },
+                ),
+            ));
+        }
+        steps
+    }
+
+    fn alarm(&self, n: usize) -> Option<Self> {
+        let deadline = self.purchases[n].deadline.as_ref()?;
+        match expiration::domain::decide(Some(deadline), expiration::domain::Command::Fire, LATER) {
+            Ok(decision) => Some(self.with_deadline(n, decision)),
+            Err(_) => None,
+        }
+    }
+
+    fn deliveries(&self) -> Result<Vec<(String, Self)>, String> {
+        let mut steps = Vec::new();
+        if let Some(event) = self.orders_to_tickets.front() {
+            let mut world = self.clone();
+            world.orders_to_tickets.pop_front();
+            steps.push((
+                format!("tickets hears {}", event.event_type()),
+                world.tickets_hears(event)?,
+            ));
+        }
+        if let Some(event) = self.orders_to_payments.front() {
+            let mut world = self.clone();
+            world.orders_to_payments.pop_front();
+            steps.push((
+                format!("payments hears {}", event.event_type()),
+                world.payments_hears(event)?,
+            ));
+        }
+        if let Some(event) = self.orders_to_expiration.front() {
+            let mut world = self.clone();
+            world.orders_to_expiration.pop_front();
+            steps.push((
+                format!("expiration hears {}", event.event_type()),
+                world.expiration_hears(event),
+            ));
+        }
+        for (stream, name) in [
+            (&self.tickets_to_orders, "tickets"),
+            (&self.payments_to_orders, "payments"),
+            (&self.expiration_to_orders, "expiration"),
+        ] {
+            let Some(event) = stream.front() else { continue };
+            let mut world = self.clone();
+            match name {
+                "tickets" => world.tickets_to_orders.pop_front(),
+                "payments" => world.payments_to_orders.pop_front(),
+                _ => world.expiration_to_orders.pop_front(),
+            };
+            // The orders service's clock may stand before the deadline (it is asked too early), or after it.
+            if matches!(**event, Event::OrderExpired(_)) {
+                steps.push((
+                    format!("orders hears {} early", event.event_type()),
+                    world.clone().orders_hears(event, NOW)?,
+                ));
+            }
+            steps.push((
+                format!("orders hears {}", event.event_type()),
+                world.orders_hears(event, LATER)?,
+            ));
+        }
+        Ok(steps)
+    }
+
+    fn tickets_hears(mut self, event: &Event) -> Result<Self, String> {
+        let Some((_, order, command)) = tickets::consumer::command(event) else {
+            return Ok(self);
+        };
+        let n = self.number(order);
+        if self.forgets_to_release && command == tickets::domain::Command::Release {
+            return Ok(self);
+        }
+        match tickets::domain::decide(Some(&self.ticket), self.purchases[n].hold.as_ref(), command, NOW) {
+            Ok(decision) => {
+                self.ticket = decision.ticket.unwrap_or(self.ticket);
+                self.purchases[n].hold = decision.hold.or(self.purchases[n].hold.take());
+                self.publish_tickets(decision.events);
+                Ok(self)
+            }
+            Err(TicketError::Stale(_)) => Ok(self),
+            Err(error) => Err(format!("tickets, order {n}: {error}")),
+        }
+    }
+
+    fn orders_hears(mut self, event: &Event, now: Timestamp) -> Result<Self, String> {
+        match orders::consumer::meaning(event) {
+            None => Ok(self),
+            Some(orders::consumer::Meaning::Ticket(ticket)) => {
+                self.ticket_view = TicketView::from(ticket);
+                Ok(self)
+            }
+            Some(orders::consumer::Meaning::Order(id, command)) => {
+                let n = self.number(id);
+                let order = self.purchases[n]
+                    .order
+                    .as_ref()
+                    .ok_or("an event about an order that was never placed")?;
+                match orders::domain::decide(order, command, now) {
+                    Ok(decision) => Ok(self.with_order(n, decision)),
+                    Err(orders::domain::OrderError::Stale(_)) => Ok(self),
+                    Err(error) => Err(format!("orders, order {n}: {error}")),
+                }
+            }
+        }
+    }
+
+    fn payments_hears(mut self, event: &Event) -> Result<Self, String> {
+        let (Event::OrderCreated(snapshot)
+        | Event::OrderAwaitingPayment(snapshot)
+        | Event::OrderAccepted(snapshot)
+        | Event::OrderCompleted(snapshot)
+        | Event::OrderRefunding(snapshot)
+        | Event::OrderCancelled(snapshot)) = event
+        else {
+            return Ok(self);
+        };
+        let n = self.number(snapshot.id);
+        if let Some(known) = pay::Order::learn(self.purchases[n].payable.as_ref(), snapshot) {
+            self.purchases[n].payable = Some(known);
+        }
+        let command = match snapshot.status {
+            OrderStatus::Accepted => pay::Command::Capture,
+            OrderStatus::Cancelled => pay::Command::Close,
+            OrderStatus::Refunding => pay::Command::Refund,
+            OrderStatus::Created | OrderStatus::AwaitingPayment | OrderStatus::Complete => return Ok(self),
+        };
+        let Some(payment) = &self.purchases[n].payment else {
+            let may_lack_one = snapshot.status == OrderStatus::Cancelled;
+            return if may_lack_one {
+                Ok(self)
+            } else {
+                Err(format!("payments, order {n}: paid without a payment"))
+            };
+        };
+        match pay::decide(payment, command, NOW) {
+            Ok(decision) => Ok(self.with_payment(n, decision)),
+            Err(PaymentError::Stale(_)) => Ok(self),
+            Err(error) => Err(format!("payments, order {n}: {error}")),
+        }
+    }
+
+    fn expiration_hears(self, event: &Event) -> Self {
+        let Some((order, command)) = expiration::consumer::command(event) else {
+            return self;
+        };
+        let n = self.number(order);
+        match expiration::domain::decide(self.purchases[n].deadline.as_ref(), command, NOW) {
+            Ok(decision) => self.with_deadline(n, decision),
+            Err(_) => self,
+        }
+    }
+
+    fn with_order(&self, n: usize, decision: orders::domain::Decision) -> Self {
+        let mut world = self.clone();
+        if let Some(order) = decision.order {
+            world.purchases[n].order = Some(order);
+        }
+        for event in decision.events.into_iter().map(Arc::new) {
+            for stream in [
+                &mut world.orders_to_tickets,
+                &mut world.orders_to_payments,
+                &mut world.orders_to_expiration,
+            ] {
+                stream.push_back(Arc::clone(&event));
+            }
+        }
+        world
+    }
+
+    fn with_payment(&self, n: usize, decision: pay::Decision) -> Self {
+        let mut world = self.clone();
+        world.purchases[n].payment = Some(decision.payment);
+        world
+            .payments_to_orders
+            .extend(decision.events.into_iter().map(Arc::new));
+        world
+    }
+
+    fn with_session(&self, n: usize, session: Session) -> Self {
+        let mut world = self.clone();
+        world.purchases[n].session = Some(session);
+        world
+    }
+
+    fn with_deadline(&self, n: usize, decision: expiration::domain::Decision) -> Self {
+        use expiration::domain::Decision;
+        let mut world = self.clone();
+        world.purchases[n].deadline = match decision {
+            Decision::Watch(deadline) => Some(deadline),
+            Decision::Fired(deadline, expired) => {
+                world
+                    .expiration_to_orders
+                    .push_back(Arc::new(Event::OrderExpired(expired)));
+                Some(deadline)
+            }
+            Decision::Forget => None,
+        };
+        world
+    }
+
+    fn publish_tickets(&mut self, events: Vec<Event>) {
+        self.tickets_to_orders.extend(events.into_iter().map(Arc::new));
+    }
+
+    fn number(&self, order: OrderId) -> usize {
+        (0..self.purchases.len())
+            .find(|n| order_id(*n) == order)
+            .expect("an order of this model")
+    }
+
+    /// What must hold in every state.
+    pub fn check(&self) -> Result<(), String> {
+        if !self.ticket.is_consistent() {
+            return Err("I1: more is reserved and sold than there is".into());
+        }
+        for (n, purchase) in self.purchases.iter().enumerate() {
+            let captured = purchase
+                .session
+                .as_ref()
+                .is_some_and(|session| session.intent == Some(IntentStatus::Succeeded));
+            let status = purchase.order.as_ref().map(|order| order.status);
+            let may_be = matches!(
+                status,
+                Some(
+                    OrderStatus::Accepted
+                        | OrderStatus::Complete
+                        | OrderStatus::Refunding
+                        | OrderStatus::Cancelled
+                )
+            );
+            if captured && !may_be {
+                return Err(format!(
+                    "I2: money was captured for order {n}, which is {status:?}"
+                ));
+            }
+        }
+        let complete = self
+            .purchases
+            .iter()
+            .filter_map(|purchase| purchase.order.as_ref());
+        let complete = complete
+            .filter(|order| order.status == OrderStatus::Complete)
+            .count();
+        if complete > self.ticket.details.quantity as usize {
+            return Err("I1: a ticket was sold twice".into());
+        }
+        Ok(())
+    }
+
+    /// What must hold when nothing but people could still act.
+    pub fn check_at_rest(&self) -> Result<(), String> {
+        for (n, purchase) in self.purchases.iter().enumerate() {
+            let held = purchase.hold.as_ref().map(|hold| hold.state);
+            let intent = purchase.session.as_ref().and_then(|session| session.intent);
+            let refunded = purchase.session.as_ref().is_some_and(|session| session.refunded);
+            let kept = intent == Some(IntentStatus::Succeeded) && !refunded;
+            let waits = purchase
+                .deadline
+                .as_ref()
+                .is_some_and(|deadline| deadline.state == DeadlineState::Waiting);
+            match purchase.order.as_ref().map(|order| order.status) {
+                None => {}
+                Some(OrderStatus::Complete) if kept && held == Some(HoldState::Sold) => {}
+                Some(OrderStatus::Cancelled) => {
+                    let open = purchase
+                        .session
+                        .as_ref()
+                        .is_some_and(|session| session.status == SessionStatus::Open);
+                    let authorised = intent == Some(IntentStatus::RequiresCapture);
+                    if kept
+                        || open
+                        || authorised
+                        || matches!(held, Some(HoldState::Held | HoldState::Sold))
+                        || waits
+                    {
+                        return Err(format!(
+                            "order {n} is cancelled, but: hold {held:?}, {:?}",
+                            purchase.session
+                        ));
+                    }
+                }
+                Some(status) => {
+                    return Err(format!(
+                        "order {n} hangs in {status:?}: hold {held:?}, {:?}",
+                        purchase.session
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How the orders stand, in words.
+    pub fn summary(&self) -> String {
+        let status = |purchase: &Purchase| {
+            purchase
+                .order
+                .as_ref()
+                .map_or("none", |order| order.status.as_str())
+        };
+        self.purchases.iter().map(status).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn wanted_nothing(payment: &Payment) -> bool {
+    pay::next_step(payment).is_none()
+}
+
+fn view(n: usize, session: &Session) -> StripeView {
+    let minor = |there| if there { 1000 } else { 0 };
+    StripeView {
+        session: format!("cs_{n}"),
+        attempt: 1,
+        session_status: session.status,
+        url: (session.status == SessionStatus::Open).then(|| format!("https://stripe/{n}")),
+        intent: session.intent.map(|status| Intent {
+            id: format!("pi_{n}"),
+            status,
+            captured_minor: minor(status == IntentStatus::Succeeded),
+            refunded_minor: minor(session.refunded),
+            refund_pending_minor: 0,
+            refunds: u32::from(session.refunded),
+        }),
+    }
+}
