@@ -99,6 +99,13 @@ async fn main() {
             &json!({"status": status, "reason": reason, "expiresAt": "2027-05-01T12:15:00Z"}),
         );
     }
+    // One whose time ends while one looks at it.
+    world.order(
+        120,
+        2,
+        &fixture::id(10),
+        &json!({"expiresAt": "2027-05-01T12:00:04Z"}),
+    );
     world.ticket(
         30,
         1,
