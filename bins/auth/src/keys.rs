@@ -1,0 +1,205 @@
+//! The signing keys in use: made, published, used, superseded, retired.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use ::store::{TransactError, TxnError};
+use events::{Event, KeyPublished, KeyRetired, Position, Timestamp};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use service::{Parts, StartError};
+use session::{Claims, SigningKey, TOKEN_SECONDS};
+
+use crate::domain::{KeyLife, KeyStep, next_key_step, signing_key};
+use crate::store::{People, PrivateKey};
+
+/// How often it is looked whether something is to be done about the keys.
+const KEYS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How many private keys there may be at once; rotation leaves two.
+const KEYS_MAX: usize = 1_000;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The signing keys in use.
+#[derive(Debug)]
+pub(crate) struct KeyRing {
+    rotation: Duration,
+    current: RwLock<Arc<SigningKey>>,
+    /// Up to where the relay must have come before each key's successor is used: the end of the outbox when the
+    /// key was published, or when this process began.
+    published_by: RwLock<HashMap<String, Position>>,
+    published_by_default: Position,
+}
+
+impl KeyRing {
+    /// Loads the keys; makes the first one where there is none.
+    pub(crate) async fn open(parts: &Parts<People>, rotation_days: u16) -> Result<Self, StartError> {
+        let failed = |error: String| StartError::Failed(format!("the signing keys can't be used: {error}"));
+        if keys(parts).map_err(failed)?.is_empty() {
+            publish(parts, parts.clock.now()).await.map_err(failed)?;
+        }
+        let keys = keys(parts).map_err(failed)?;
+        let current = current(&keys).ok_or_else(|| failed("none of them is in use".into()))?;
+        Ok(Self {
+            rotation: DAY * u32::from(rotation_days),
+            current: RwLock::new(Arc::new(current)),
+            published_by: RwLock::default(),
+            published_by_default: *parts.store.durable().borrow(),
+        })
+    }
+
+    /// A token that says `claims`.
+    pub(crate) fn sign(&self, claims: &Claims) -> String {
+        let key = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        key.sign(claims)
+    }
+
+    /// Does what is next to be done about the keys; whether there was something.
+    ///
+    /// # Errors
+    /// What the store says; it is tried again.
+    pub(crate) async fn rotate_once(&self, parts: &Parts<People>) -> Result<bool, String> {
+        let keys = keys(parts)?;
+        let lives: Vec<KeyLife> = keys.iter().map(|key| key.life.clone()).collect();
+        let relayed = parts.bus.status().relayed;
+        let is_published = |key: &KeyLife| relayed >= self.needed(&key.kid);
+        let token_life = Duration::from_secs(TOKEN_SECONDS);
+        let now = parts.clock.now();
+        match next_key_step(&lives, self.rotation, token_life, now, is_published) {
+            None => return Ok(false),
+            Some(KeyStep::Publish { usable_from }) => {
+                let kid = publish(parts, usable_from).await?;
+                let by = *parts.store.durable().borrow();
+                self.published_by
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(kid.clone(), by);
+                tracing::info!(kid, %usable_from, "a signing key is published");
+            }
+            Some(KeyStep::Use(kid)) => self.use_key(parts, &keys, kid).await?,
+            Some(KeyStep::Retire(kid)) => {
+                retire(parts, kid.clone()).await?;
+                tracing::info!(kid, "a signing key is retired");
+            }
+        }
+        Ok(true)
+    }
+
+    /// Signs with `kid` from now on. In memory first: what is stored as superseded must have signed its last.
+    async fn use_key(&self, parts: &Parts<People>, keys: &[PrivateKey], kid: String) -> Result<(), String> {
+        let Some(key) = keys.iter().find(|key| key.life.kid == kid) else {
+            return Err(format!("the key {kid} is gone"));
+        };
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(SigningKey::from_seed(&key.seed));
+        let superseded: Vec<PrivateKey> = keys
+            .iter()
+            .filter(|key| key.life.kid != kid && key.life.superseded_at.is_none())
+            .cloned()
+            .collect();
+        parts
+            .transact(move |tx| {
+                for mut key in superseded {
+                    key.life.superseded_at = Some(tx.now());
+                    tx.put_any(key)?;
+                }
+                Ok::<_, TransactError<Infallible>>(())
+            })
+            .await
+            .map_err(|error| error.to_string())?;
+        tracing::info!(kid, "tokens are signed with another key");
+        Ok(())
+    }
+
+    fn needed(&self, kid: &str) -> Position {
+        let published_by = self.published_by.read().unwrap_or_else(PoisonError::into_inner);
+        published_by
+            .get(kid)
+            .copied()
+            .unwrap_or(self.published_by_default)
+    }
+}
+
+/// Looks after the keys until the service stops.
+pub(crate) async fn rotate(ring: Arc<KeyRing>, parts: Parts<People>) {
+    let mut interval = tokio::time::interval(KEYS_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = interval.tick() => {}
+            () = parts.shutdown.clone().wait() => return,
+        }
+        if let Err(error) = ring.rotate_once(&parts).await {
+            tracing::error!(%error, "the signing keys could not be looked after");
+        }
+    }
+}
+
+fn keys(parts: &Parts<People>) -> Result<Vec<PrivateKey>, String> {
+    parts
+        .store
+        .scan::<PrivateKey>(None, KEYS_MAX)
+        .map_err(|error| error.to_string())
+}
+
+fn current(keys: &[PrivateKey]) -> Option<SigningKey> {
+    let lives: Vec<KeyLife> = keys.iter().map(|key| key.life.clone()).collect();
+    let life = signing_key(&lives)?;
+    keys.iter()
+        .find(|key| key.life.kid == life.kid)
+        .map(|key| SigningKey::from_seed(&key.seed))
+}
+
+/// Makes a key and publishes it; its name.
+async fn publish(parts: &Parts<People>, usable_from: Timestamp) -> Result<String, String> {
+    let mut seed = [0; 32];
+    SystemRandom::new()
+        .fill(&mut seed)
+        .map_err(|_| "the system has no random numbers")?;
+    let key = SigningKey::from_seed(&seed);
+    let kid = key.kid().to_owned();
+    let published = Event::KeyPublished(KeyPublished {
+        kid: kid.clone(),
+        public_key: key.public_key().to_owned(),
+        usable_from,
+    });
+    service::feed(&parts.access.verifier, &published).map_err(|error| error.to_string())?;
+    let life_kid = kid.clone();
+    commit(parts, published, move |tx| {
+        let life = KeyLife {
+            kid: life_kid,
+            created_at: tx.now(),
+            usable_from,
+            superseded_at: None,
+        };
+        tx.put_any(PrivateKey { life, seed })
+    })
+    .await?;
+    Ok(kid)
+}
+
+/// Forgets a key, here and everywhere.
+async fn retire(parts: &Parts<People>, kid: String) -> Result<(), String> {
+    let retired = Event::KeyRetired(KeyRetired { kid: kid.clone() });
+    commit(parts, retired.clone(), move |tx| tx.delete::<PrivateKey>(&kid)).await?;
+    service::feed(&parts.access.verifier, &retired).map_err(|error| error.to_string())
+}
+
+/// Stages a private key's row with the event about it and with what this service, too, must know of it.
+async fn commit(
+    parts: &Parts<People>,
+    event: Event,
+    stage: impl FnOnce(&mut ::store::Txn<'_, People>) -> Result<(), TxnError> + Send + 'static,
+) -> Result<(), String> {
+    parts
+        .transact(move |tx| {
+            stage(tx)?;
+            service::stage(tx, &event)?;
+            tx.emit(event);
+            Ok::<_, TransactError<Infallible>>(())
+        })
+        .await
+        .map_err(|error| error.to_string())
+}

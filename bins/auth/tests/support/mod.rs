@@ -1,0 +1,173 @@
+//! Auth in this process over real sockets, and another service that knows people only by auth's events.
+
+use std::time::Duration;
+
+use auth::{App, Options};
+use base64::Engine as _;
+use bus::{Applied, Handler, Impossible};
+use clap::Parser as _;
+use events::{Envelope, EventType, Source};
+use serde_json::json;
+use service::{Built, Clock, Parts, Service, Settings, ShutdownTrigger, StartError, health_router};
+use session::CurrentUser;
+use store::{Change, Indexes, Tables, TransactError, Txn};
+use testkit::{Client, RedisServer, TempDir, eventually, temp_dir};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use utoipa_axum::router::OpenApiRouter;
+
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const REVOKED_WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+pub(crate) struct Running {
+    pub(crate) client: Client,
+    pub(crate) clock: Clock,
+    base: String,
+    trigger: ShutdownTrigger,
+    serving: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start<S: Service>(settings: &Settings, options: S::Options) -> Self {
+        service::metrics();
+        let (trigger, shutdown) = ShutdownTrigger::new();
+        let started = service::start::<S>(settings, options, shutdown.clone())
+            .await
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let router = started
+            .api
+            .clone()
+            .merge(health_router(vec![started.probe.clone()]));
+        let clock = started.clock.clone();
+        let serving = tokio::spawn(async move {
+            service::serve(listener, service::http::edge(router), shutdown).await;
+            started.stop().await;
+        });
+        let running = Self {
+            client: Client::new(&base),
+            clock,
+            base,
+            trigger,
+            serving,
+        };
+        eventually("ready", SOON, || async {
+            (running.client.get("/readyz").send().await.status == 200).then_some(())
+        })
+        .await;
+        running
+    }
+
+    /// A client without cookies.
+    pub(crate) fn anonymous(&self) -> Client {
+        Client::new(&self.base)
+    }
+
+    pub(crate) async fn stop(self) {
+        self.trigger.begin();
+        tokio::time::timeout(SOON, self.serving).await.unwrap().unwrap();
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) auth: Running,
+    redis: RedisServer,
+    dir: TempDir,
+}
+
+#[derive(clap::Parser)]
+struct Flags {
+    #[command(flatten)]
+    options: Options,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    pub(crate) async fn with(flags: &[&str]) -> Self {
+        let (redis, dir) = (RedisServer::start(), temp_dir());
+        let options = Flags::parse_from([&["auth"], flags].concat()).options;
+        let settings = Settings::new(dir.path(), redis.url(), "http://localhost");
+        let auth = Running::start::<App>(&settings, options).await;
+        Self { auth, redis, dir }
+    }
+
+    /// A service that knows people only by auth's events.
+    pub(crate) async fn start_other(&self) -> Running {
+        let settings = Settings::new(self.dir.path(), self.redis.url(), "http://localhost");
+        Running::start::<Other>(&settings, NoOptions {}).await
+    }
+
+    /// Time passes, for both.
+    pub(crate) fn both_clocks(&self, other: &Running, by: Duration) {
+        self.auth.clock.advance(by);
+        other.clock.advance(by);
+    }
+
+    pub(crate) async fn stop(self) {
+        self.auth.stop().await;
+    }
+}
+
+/// Someone new, signed in by cookie.
+pub(crate) async fn sign_up(auth: &Running, email: &str) -> Client {
+    let client = auth.anonymous();
+    let body = json!({"email": email, "password": PASSWORD});
+    client.post("/api/users/signup", &body).expect(201).await;
+    client
+}
+
+pub(crate) fn base64url(text: &str) -> Vec<u8> {
+    base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(text).unwrap()
+}
+
+pub(crate) fn to_base64url(text: &str) -> String {
+    base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(text)
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct NoOptions {}
+
+struct Other;
+
+#[derive(Debug, Default)]
+struct NoIndexes;
+
+impl Indexes for NoIndexes {
+    fn apply(&mut self, _: &Change<'_>) {}
+
+    fn tables() -> Tables {
+        service::tables()
+    }
+}
+
+struct Nothing;
+
+impl Handler<NoIndexes> for Nothing {
+    fn concerns(&self, _: EventType) -> bool {
+        false
+    }
+
+    fn apply(&self, _: &mut Txn<'_, NoIndexes>, _: &Envelope) -> Result<Applied, TransactError<Impossible>> {
+        Ok(Applied::Done)
+    }
+}
+
+impl Service for Other {
+    const SOURCE: Source = Source::Tickets;
+    const ABOUT: &'static str = "Knows who is asking";
+    type Indexes = NoIndexes;
+    type Options = NoOptions;
+    type Handler = Nothing;
+
+    async fn build(parts: Parts<NoIndexes>, _: NoOptions) -> Result<Built<Nothing>, StartError> {
+        let api = OpenApiRouter::new()
+            .route("/me", axum::routing::get(async |user: CurrentUser| user.email))
+            .with_state(parts);
+        Ok(Built::new(api, Nothing))
+    }
+}
