@@ -7,6 +7,7 @@ use crate::stripe::{AccountError, StripeAccount};
 
 /// The Stripe account.
 #[derive(Clone, clap::Args)]
+#[group(skip)]
 #[command(next_help_heading = "Stripe")]
 pub struct Options {
     /// The secret key of the Stripe account

@@ -150,3 +150,6 @@ impl Indexes for PaymentIndexes {
             .with::<Notice>()
     }
 }
+
+#[cfg(test)]
+mod tests;

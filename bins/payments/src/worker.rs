@@ -242,9 +242,13 @@ impl Worker {
 
     fn asked(&mut self, look: Look) {
         let job = self.jobs.entry(look.id).or_insert_with(Job::new);
-        job.lookers.extend(look.done);
-        let earliest = job.ended_at.map(|ended| ended + LOOK_PAUSE);
+        // Stripe's notices are known by their ids, and are acted upon at once; people may ask again and again.
+        let earliest = job
+            .ended_at
+            .filter(|_| look.done.is_some())
+            .map(|ended| ended + LOOK_PAUSE);
         let now = Instant::now();
+        job.lookers.extend(look.done);
         self.schedule(look.id, earliest.map_or(now, |earliest| earliest.max(now)));
     }
 
@@ -319,12 +323,8 @@ impl Worker {
         let now = Instant::now();
         let due = match result {
             _ if again => Some(now),
-            Some(Ok(Stepped::Moved)) => {
-                job.renew(job.urgency);
-                Some(now)
-            }
-            Some(Ok(Stepped::Idle)) => self.idle(id, now),
-            Some(Ok(Stepped::Waiting)) | None => Some(now + job.pause()),
+            Some(Ok(stepped)) => self.next(id, stepped == Stepped::Moved, now),
+            None => Some(now + job.pause()),
             Some(Err(error)) => {
                 let pause = job.pause();
                 log(id, &error, pause);
@@ -337,18 +337,25 @@ impl Worker {
         }
     }
 
-    /// When a payment for which nothing is wanted now is looked at again, if at all.
-    fn idle(&mut self, id: PaymentId, now: Instant) -> Option<Instant> {
+    /// When a payment is looked at again after a step that went well, if at all: at once if the step has opened
+    /// the way for the next one, after a pause if it is Stripe's turn.
+    fn next(&mut self, id: PaymentId, moved: bool, now: Instant) -> Option<Instant> {
         let (urgent, watched) = self.agent.store().read(|indexes| {
             let urgent = indexes.wanted_version(id).is_some() || !indexes.unread(id).is_empty();
             (urgent, indexes.is_watched(id))
         });
         let job = self.jobs.get_mut(&id)?;
-        if urgent {
-            return Some(now + job.pause());
+        if moved {
+            job.renew(job.urgency);
         }
-        job.renew(Urgency::default());
-        watched.then(|| now + reconcile_pause())
+        match (urgent, moved) {
+            (true, true) => Some(now),
+            (true, false) => Some(now + job.pause()),
+            (false, _) => {
+                job.renew(Urgency::default());
+                watched.then(|| now + reconcile_pause())
+            }
+        }
     }
 }
 

@@ -70,3 +70,56 @@ fn is_stripe(base: &str) -> bool {
         .strip_prefix("https://")
         .is_some_and(|host| host == STRIPE_HOST || host == "api.stripe.com:443")
 }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_and_an_address_that_do_not_go_together_are_refused() {
+        let check = |key: &str, base: Option<&str>| {
+            StripeAccount {
+                secret_key: key.to_owned(),
+                api_base: base.map(str::to_owned),
+            }
+            .check()
+        };
+        let laptop = Some("http://127.0.0.1:8090");
+        assert_eq!(check("sk_test_boxoffice", laptop), Ok(()));
+        assert_eq!(
+            check("sk_test_boxoffice", None),
+            Err(AccountError::FakeKeyAtStripe)
+        );
+        assert_eq!(
+            check("sk_test_boxoffice", Some("https://api.stripe.com/")),
+            Err(AccountError::FakeKeyAtStripe)
+        );
+        assert_eq!(check("sk_test_real", None), Ok(()));
+        assert_eq!(check("rk_live_real", None), Ok(()));
+        assert_eq!(check("sk_live_real", Some("https://api.stripe.com")), Ok(()));
+        for elsewhere in [
+            "http://api.stripe.com",
+            "https://api.stripe.com.evil.test",
+            "http://127.0.0.1:8090",
+        ] {
+            assert_eq!(
+                check("sk_live_real", Some(elsewhere)),
+                Err(AccountError::LiveKeyElsewhere)
+            );
+            assert_eq!(
+                check("rk_live_real", Some(elsewhere)),
+                Err(AccountError::LiveKeyElsewhere)
+            );
+        }
+        assert_eq!(check("", laptop), Err(AccountError::NotAKey));
+        assert_eq!(check("pk_live_public", None), Err(AccountError::NotAKey));
+    }
+
+    #[test]
+    fn an_account_never_shows_its_key() {
+        let account = StripeAccount {
+            secret_key: "sk_test_canary".to_owned(),
+            api_base: None,
+        };
+        assert!(!format!("{account:?}").contains("canary"));
+    }
+}
