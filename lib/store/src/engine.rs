@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use crate::errors::panic_message;
 
@@ -25,6 +26,10 @@ const CONF_FILE: &str = "conf";
 
 /// Where sled puts what is too large for its log.
 const BLOBS_DIR: &str = "blobs";
+
+/// How long a handle that was given up may take to be gone, and how often that is looked at.
+const FREE_MILLIS_MAX: u64 = 2_000;
+const FREE_POLL_MILLIS: u64 = 10;
 
 /// An error of the engine. Whatever it is, the handle is not used again.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -146,12 +151,12 @@ impl OpenEngine for Disk {
     fn open(&self, dir: &Path) -> Result<Box<dyn Engine>, EngineError> {
         guarded(|| {
             // sled's own flusher would run beside the writer for nothing: every batch is flushed at once.
-            let db = sled::Config::new()
+            let config = sled::Config::new()
                 .path(dir)
                 .cache_capacity(CACHE_BYTES)
                 .flush_every_ms(None)
-                .mode(sled::Mode::LowSpace)
-                .open()?;
+                .mode(sled::Mode::LowSpace);
+            let db = open_when_free(&config)?;
             File::open(dir.join(CONF_FILE))?.sync_all()?;
             Ok(Box::new(Sled {
                 db,
@@ -183,6 +188,23 @@ impl OpenEngine for Disk {
             }
         }
         Ok(())
+    }
+}
+
+/// A handle that was given up a moment ago can still be held by one of sled's own threads, and its lock with
+/// it. No one else can have that lock: the directory's own is ours.
+fn open_when_free(config: &sled::Config) -> Result<sled::Db, EngineError> {
+    let deadline = Instant::now() + Duration::from_millis(FREE_MILLIS_MAX);
+    loop {
+        match config.open() {
+            Err(error)
+                if error.to_string().contains("could not acquire lock") && Instant::now() < deadline =>
+            {
+                #[expect(clippy::disallowed_methods, reason = "polls a lock, with a deadline")]
+                std::thread::sleep(Duration::from_millis(FREE_POLL_MILLIS));
+            }
+            opened => return Ok(opened?),
+        }
     }
 }
 

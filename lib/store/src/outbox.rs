@@ -45,12 +45,14 @@ pub(crate) struct OutboxRow {
     first: Seq,
 }
 
+/// Generic only so that it is written from borrowed texts, which have the same bytes as owned ones: this row
+/// is written with every batch.
 #[derive(bincode::Encode, bincode::Decode)]
-struct OutboxRowV1 {
+struct OutboxRowV1<Text> {
     first: u64,
     time_micros: i64,
     /// Type, subject, envelope.
-    entries: Vec<(String, String, String)>,
+    entries: Vec<(Text, Text, Text)>,
 }
 
 impl Record for OutboxRow {
@@ -67,27 +69,20 @@ impl Record for OutboxRow {
     }
 
     fn encode(&self) -> Vec<u8> {
+        fn texts(entry: &OutboxEntry) -> (&str, &str, &str) {
+            (entry.event_type.as_str(), &entry.subject, &entry.envelope)
+        }
         codec::encode(&OutboxRowV1 {
             first: self.first.0,
             time_micros: self.time.as_micros(),
-            entries: self
-                .entries
-                .iter()
-                .map(|entry| {
-                    (
-                        entry.event_type.as_str().to_owned(),
-                        entry.subject.clone(),
-                        entry.envelope.clone(),
-                    )
-                })
-                .collect(),
+            entries: self.entries.iter().map(texts).collect(),
         })
     }
 
     fn decode(schema: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
         match schema {
             1 => {
-                let row: OutboxRowV1 = codec::decode(bytes)?;
+                let row: OutboxRowV1<String> = codec::decode(bytes)?;
                 let entries = (row.first..)
                     .zip(row.entries)
                     .map(|(seq, (event_type, subject, envelope))| {
