@@ -7,11 +7,11 @@ use base64::Engine as _;
 use bus::{Applied, Handler, Impossible};
 use clap::Parser as _;
 use events::{Envelope, EventType, Source};
-use serde_json::json;
+use serde_json::{Value, json};
 use service::{Built, Clock, Parts, Service, Settings, ShutdownTrigger, StartError, health_router};
 use session::CurrentUser;
 use store::{Change, Indexes, Tables, TransactError, Txn};
-use testkit::{Client, RedisServer, TempDir, eventually, temp_dir};
+use testkit::{Answer, Client, RedisServer, TempDir, eventually, temp_dir};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use utoipa_axum::router::OpenApiRouter;
@@ -111,6 +111,29 @@ impl World {
     pub(crate) async fn stop(self) {
         self.auth.stop().await;
     }
+}
+
+/// The problem that an answer is.
+pub(crate) fn is_problem(answer: &Answer, status: u16) -> Value {
+    assert_eq!(answer.status, status, "{}: {}", answer.request, answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    let body = answer.json();
+    assert!(!body["errors"].as_array().unwrap().is_empty());
+    body
+}
+
+/// Field and text of a problem's first message.
+pub(crate) fn message(answer: &Answer, status: u16) -> (Value, Value) {
+    let body = is_problem(answer, status);
+    (
+        body["errors"][0]["field"].clone(),
+        body["errors"][0]["message"].clone(),
+    )
+}
+
+/// Who auth says is signed in.
+pub(crate) async fn who(client: &Client) -> Value {
+    client.get("/api/users/currentuser").expect(200).await.json()["currentUser"].clone()
 }
 
 /// Someone new, signed in by cookie.
