@@ -76,8 +76,9 @@ async fn main() {
         ("Open voucher for a matinee", "", "", json!(18), "chf", 3, 3),
     ];
     for (number, (title, venue, at, price, currency, quantity, available)) in (10..).zip(shows) {
+        let zone = at.split_once('[').map(|(_, zone)| zone.trim_end_matches(']'));
         let at = (!at.is_empty()).then_some(at);
-        world.ticket(number, 1, &json!({"title": title, "venue": venue, "startsAt": at, "price": price, "currency": currency,
+        world.ticket(number, 1, &json!({"title": title, "venue": venue, "startsAt": at, "timeZone": zone, "price": price, "currency": currency,
             "quantity": quantity, "available": available,
             "description": "Row 7, seats 12 to 15, side by side.\n\nI bought these for my family and we cannot make it after all. Paper tickets, handed over at the door or by post."}));
     }

@@ -79,6 +79,9 @@ pub(crate) struct Ticket {
     /// When it takes place.
     #[serde(default)]
     pub(crate) starts_at: Option<String>,
+    /// The clock that it is read on: a zone's name or an offset.
+    #[serde(default)]
+    pub(crate) time_zone: Option<String>,
     /// Its seller.
     #[serde(default)]
     pub(crate) user_id: Option<String>,
@@ -172,6 +175,9 @@ pub(crate) struct OrderedTicket {
     /// When it takes place.
     #[serde(default)]
     pub(crate) starts_at: Option<String>,
+    /// The clock that it is read on: a zone's name or an offset.
+    #[serde(default)]
+    pub(crate) time_zone: Option<String>,
 }
 
 /// A purchase, as its buyer sees it.

@@ -91,6 +91,15 @@ impl Moment {
         Some(Moment::of(timestamp.to_zoned(zone)))
     }
 
+    /// When a show begins, on the clock of its place (a zone's name or an offset like `-08:00`), where said.
+    pub(crate) fn of_show(starts_at: Option<&str>, zone: Option<&str>) -> Option<Moment> {
+        let moment = Moment::parse(starts_at?)?;
+        let Some(zone) = zone.and_then(zone_by_name) else {
+            return Some(moment);
+        };
+        Some(Moment::of(moment.zoned.with_time_zone(zone)))
+    }
+
     fn of(zoned: Zoned) -> Moment {
         let zone =
             if zoned.offset().is_zero() && zoned.time_zone().iana_name().is_none_or(|name| name == "UTC") {
@@ -166,6 +175,22 @@ impl Moment {
     pub(crate) fn timestamp(&self) -> Timestamp {
         self.zoned.timestamp()
     }
+}
+
+/// A zone by its name, or by its offset.
+fn zone_by_name(zone: &str) -> Option<TimeZone> {
+    if zone == "UTC" {
+        return Some(TimeZone::UTC);
+    }
+    if !zone.starts_with(['+', '-']) {
+        return TimeZone::get(zone).ok();
+    }
+    // An offset is written like a moment's, and read by the same rules.
+    let pieces = format!("1970-01-01T00:00:00{zone}");
+    let offset = jiff::fmt::temporal::Pieces::parse(&pieces)
+        .ok()?
+        .to_numeric_offset()?;
+    Some(TimeZone::fixed(offset))
 }
 
 /// A form's date and time in a named zone, as RFC 3339 with that zone; nothing if either cannot be read.
@@ -267,6 +292,27 @@ mod tests {
         let utc = Moment::parse("2027-06-12T18:00:00Z").unwrap();
         assert_eq!((utc.short().as_str(), utc.zone()), ("12 Jun 2027, 18:00", "UTC"));
         assert_eq!(Moment::parse("tomorrow"), None);
+    }
+
+    #[test]
+    fn a_show_is_told_on_the_clock_of_its_place() {
+        let show = |zone| Moment::of_show(Some("2027-06-12T18:00:00Z"), zone).unwrap();
+        for (zone, clock, name) in [
+            (Some("Europe/Oslo"), "20:00", "CEST"),
+            (Some("-08:00"), "10:00", "UTC-08:00"),
+            (Some("+05:30"), "23:30", "UTC+05:30"),
+            (Some("UTC"), "18:00", "UTC"),
+            (Some("Mars/Olympus"), "18:00", "UTC"),
+            (Some("+nonsense"), "18:00", "UTC"),
+            (None, "18:00", "UTC"),
+        ] {
+            assert_eq!(
+                (show(zone).clock().as_str(), show(zone).zone()),
+                (clock, name),
+                "{zone:?}"
+            );
+        }
+        assert_eq!(Moment::of_show(None, Some("Europe/Oslo")), None);
     }
 
     #[test]

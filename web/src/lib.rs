@@ -89,7 +89,13 @@ impl Site {
 
 /// All pages of the site. It has fallbacks of its own, so mount it with `fallback_service`, not `merge`.
 pub fn router(settings: Settings, upstream: Upstream) -> Router {
-    let form_action: Vec<_> = settings.form_action.iter().map(PublicUrl::header_value).collect();
+    // The public address stands beside 'self', since on a laptop one may visit by another name of the same host,
+    // and a browser holds a form's redirects to this list, too.
+    let form_action: Vec<_> = [&settings.public_url]
+        .into_iter()
+        .chain(&settings.form_action)
+        .map(PublicUrl::header_value)
+        .collect();
     let security = SecurityHeaders::new(&settings.public_url, &form_action);
     let site = Arc::new(Site {
         tokens: Tokens::new(settings.secret.bytes()),

@@ -44,7 +44,7 @@ pub struct Config {
     #[arg(long, env = "PAYMENTS_URL", default_value = "http://127.0.0.1:8085")]
     pub payments_url: Uri,
     /// Address under which browsers reach the site; https turns on Secure cookies and HSTS.
-    #[arg(long, env = "PUBLIC_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, env = "PUBLIC_URL", default_value = "http://localhost:8080")]
     pub public_url: PublicUrl,
     /// Secret that form tokens are made with, at least 32 bytes, the same for every replica.
     /// Without it each start makes its own, and forms that were open before must be loaded again.

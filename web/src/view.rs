@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::Person;
 use crate::csrf::TOKEN_FIELD;
+use crate::problem::Failure;
 use crate::session::Visit;
 use crate::{Site, assets};
 
@@ -104,6 +105,25 @@ impl Shell {
                 .map_or_else(String::new, |subject| site.tokens.issue(&subject)),
             now: visit.now.to_string(),
             ..Shell::anyone(title)
+        }
+    }
+
+    /// A shell for a page that stands also while nobody can say who asks: then it does not pretend to know.
+    pub(crate) fn for_whoever(
+        site: &Site,
+        visit: &Visit,
+        person: &Result<Option<Person>, Failure>,
+        section: Section,
+        title: &str,
+    ) -> Shell {
+        let known = person.as_ref().ok().and_then(Option::as_ref);
+        let shell = Shell::new(site, visit, known, section, title);
+        match person {
+            Ok(_) => shell,
+            Err(_) => Shell {
+                viewer: Viewer::Unknown,
+                ..shell
+            },
         }
     }
 

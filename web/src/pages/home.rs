@@ -48,7 +48,7 @@ impl Card {
         };
         Card {
             price: format::money(&ticket.price, &ticket.currency),
-            when: ticket.starts_at.as_deref().and_then(Moment::parse),
+            when: Moment::of_show(ticket.starts_at.as_deref(), ticket.time_zone.as_deref()),
             id: ticket.id,
             title: ticket.title,
             venue: ticket.venue.filter(|venue| !venue.is_empty()),
@@ -93,7 +93,6 @@ pub(crate) async fn show(
     let call = Call::get(list_path(&form, after));
     let (person, answer) = tokio::join!(visit.person(&site), site.send(&visit, call));
     // Who is asking is a nicety here: the list is for everyone, and stands also while auth does not answer.
-    let person = person.unwrap_or_default();
     let answer = answer?;
     let mut status = StatusCode::OK;
     let (tickets, next) = if answer.status == StatusCode::BAD_REQUEST {
@@ -111,7 +110,7 @@ pub(crate) async fn show(
     } else {
         format!("Tickets for “{}”", form.value("q"))
     };
-    let shell = Shell::new(&site, &visit, person.as_ref(), Section::Tickets, &title);
+    let shell = Shell::for_whoever(&site, &visit, &person, Section::Tickets, &title);
     let page = HomePage {
         shell: Shell {
             notice: view::notice(query.get("done").map(String::as_str)),
@@ -122,8 +121,8 @@ pub(crate) async fn show(
         filtered: refined || !form.value("q").is_empty(),
         refined,
         paged: after.is_some(),
-        first_page: format!("/?{filters}"),
-        next_page: next.map(|next| format!("/?{filters}&after={next}")),
+        first_page: format!("/?{}", filters.trim_end_matches('&')),
+        next_page: next.map(|next| format!("/?{filters}after={next}")),
         form,
     };
     let mut response = view::render(status, &page);
@@ -162,13 +161,13 @@ fn is_day(value: &str) -> bool {
     value.parse::<jiff::civil::Date>().is_ok() && value.len() == "2027-06-12".len()
 }
 
+/// The filters as a query, each followed by `&`.
 fn filter_query(form: &Form) -> String {
     let mut query = String::new();
     for name in FILTERS {
         let value = form.value(name);
         if !value.is_empty() {
-            let separator = if query.is_empty() { "" } else { "&" };
-            query.push_str(&format!("{separator}{name}={}", encode(value)));
+            query.push_str(&format!("{name}={}&", encode(value)));
         }
     }
     query

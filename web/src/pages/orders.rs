@@ -98,7 +98,10 @@ pub(crate) async fn list(
     let rows = orders.into_iter().map(|order| Row {
         total: format::money(&order.total, &order.currency),
         pieces: format::pieces(order.quantity),
-        when: order.ticket.starts_at.as_deref().and_then(Moment::parse),
+        when: Moment::of_show(
+            order.ticket.starts_at.as_deref(),
+            order.ticket.time_zone.as_deref(),
+        ),
         title: order.ticket.title,
         venue: order.ticket.venue.filter(|venue| !venue.is_empty()),
         status: order.status,
@@ -276,7 +279,10 @@ fn order_page(
         heading,
         text,
         problem,
-        when: order.ticket.starts_at.as_deref().and_then(Moment::parse),
+        when: Moment::of_show(
+            order.ticket.starts_at.as_deref(),
+            order.ticket.time_zone.as_deref(),
+        ),
         placed: order.created_at.as_deref().and_then(Moment::parse),
         left: deadline
             .as_ref()

@@ -162,7 +162,7 @@ pub(crate) async fn edit_form(
     if ticket.user_id.as_ref() != Some(&person.id) {
         return Err(Failure::NotYours);
     }
-    let moment = ticket.starts_at.as_deref().and_then(Moment::parse);
+    let moment = Moment::of_show(ticket.starts_at.as_deref(), ticket.time_zone.as_deref());
     let form = Form::filled([
         ("title", ticket.title),
         ("description", ticket.description.unwrap_or_default()),

@@ -61,6 +61,8 @@ struct TicketPage {
     most: u64,
     own: bool,
     signed_in: bool,
+    /// The auth service does not answer: the ticket is shown, but nothing can be reserved.
+    nobody_knows: bool,
     sales: Vec<SaleRow>,
     sales_unknown: bool,
 }
@@ -77,16 +79,7 @@ pub(crate) async fn show(
     let done = done.map(|Query(done)| done).unwrap_or_default();
     let form = Form::filled([("quantity", "1".to_owned())]);
     let notice = view::notice(done.done.as_deref());
-    page(
-        &site,
-        &visit,
-        person.unwrap_or_default(),
-        ticket?,
-        form,
-        notice,
-        StatusCode::OK,
-    )
-    .await
+    page(&site, &visit, person, ticket?, form, notice, StatusCode::OK).await
 }
 
 /// `POST /tickets/{id}`: reserve.
@@ -134,7 +127,7 @@ pub(crate) async fn reserve(
     }
     let call = Call::get(here.clone().replacen("/tickets", "/api/tickets", 1));
     let (person, ticket) = tokio::join!(visit.signed_in(&site), site.fetch::<Ticket>(visit, call));
-    page(&site, visit, Some(person?), ticket?, form, None, status).await
+    page(&site, visit, Ok(Some(person?)), ticket?, form, None, status).await
 }
 
 /// A new order is confirmed within milliseconds; waiting for it here saves the person an interim page. If it
@@ -152,37 +145,33 @@ async fn await_confirmation(site: &Site, visit: &Visit, order: &Order) {
 
 /// The service's reasons for a refused reservation, with what to do about them.
 fn kindly(message: &str) -> String {
-    let advice = match message {
-        "Price changed" => {
-            "The price has changed since you opened the page. The new price is shown here; reserve again if it suits you"
-        }
-        "Ticket is already reserved" => {
-            "Somebody else was faster: all remaining tickets are reserved. If they are not paid in time, they come back on sale"
-        }
-        _ => message,
-    };
-    advice.to_owned()
+    if message.starts_with("Price changed") {
+        return "The price has changed since you opened the page. The new price is shown here; reserve again if it suits you".to_owned();
+    }
+    if message.starts_with("Ticket is already reserved") {
+        return "Somebody else was faster: all remaining tickets are reserved. If they are not paid in time, they come back on sale".to_owned();
+    }
+    message.to_owned()
 }
 
 async fn page(
     site: &Site,
     visit: &Visit,
-    person: Option<Person>,
+    person: Result<Option<Person>, Failure>,
     ticket: Ticket,
     form: Form,
     notice: Option<&'static str>,
     status: StatusCode,
 ) -> Result<Response, Failure> {
-    let own = person
-        .as_ref()
-        .is_some_and(|person| ticket.user_id.as_ref() == Some(&person.id));
+    let known = person.as_ref().ok().and_then(Option::as_ref);
+    let own = known.is_some_and(|person| ticket.user_id.as_ref() == Some(&person.id));
     let (sales, sales_unknown) = if own {
         sales(site, visit, &ticket).await
     } else {
         (Vec::new(), false)
     };
-    let when = ticket.starts_at.as_deref().and_then(Moment::parse);
-    let mut shell = Shell::new(site, visit, person.as_ref(), Section::Tickets, &ticket.title)
+    let when = Moment::of_show(ticket.starts_at.as_deref(), ticket.time_zone.as_deref());
+    let mut shell = Shell::for_whoever(site, visit, &person, Section::Tickets, &ticket.title)
         .with_errors(!form.is_clean());
     shell.notice = notice;
     if let Some(description) = ticket.description.as_deref().filter(|text| !text.is_empty()) {
@@ -194,7 +183,8 @@ async fn page(
         begun: when.as_ref().is_some_and(|when| when.timestamp() <= visit.now),
         price: format::money(&ticket.price, &ticket.currency),
         most: ticket.available.min(PIECES_MAX),
-        signed_in: person.is_some(),
+        signed_in: known.is_some(),
+        nobody_knows: person.is_err(),
         shell,
         form,
         ticket,

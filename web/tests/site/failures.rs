@@ -65,6 +65,13 @@ async fn the_list_stands_while_auth_does_not_answer() {
     let page = browser.get("/").await;
     assert_eq!(page.status, StatusCode::OK);
     assert!(page.html.contains("The Lighthouse Keepers"));
+    assert!(
+        !page.html.contains("/auth/signin"),
+        "nobody knows whether to sign in"
+    );
+    let page = browser.get(&format!("/tickets/{}", id(10))).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.html.contains("Signing in does not work right now"));
     assert_eq!(
         browser.get("/orders").await.status,
         StatusCode::SERVICE_UNAVAILABLE,

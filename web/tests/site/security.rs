@@ -17,7 +17,7 @@ fn check_headers(page: &Page, what: &str) {
         "object-src 'none'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
-        "form-action 'self' https://checkout.stripe.com",
+        "form-action 'self' http://boxoffice.test https://checkout.stripe.com",
     ] {
         assert!(policy.contains(part), "{what}: {policy}");
     }
