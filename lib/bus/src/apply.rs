@@ -47,7 +47,7 @@ pub(crate) struct Outcome {
     pub(crate) done: usize,
     /// Why it went no further, if it did not.
     pub(crate) stop: Option<Stop>,
-    /// The last entry that was dropped because what should come before it is missing.
+    /// The last entry that was dropped because what should come before it is missing, if it still is.
     pub(crate) gap: Option<StreamId>,
     /// Undecodable entries that were seen for the first time, by the place that they claim.
     pub(crate) sighted: Vec<(Position, Sighting)>,
@@ -130,7 +130,13 @@ impl Batch {
         };
         for (index, item) in self.items.iter().enumerate().skip(self.start) {
             let given_up = self.given_up.as_deref().filter(|_| index == self.start);
-            match self.step(tx, handler, item, given_up)? {
+            let cursor = tx.cursor(self.source);
+            let step = self.step(tx, handler, item, given_up)?;
+            if tx.cursor(self.source) > cursor {
+                // What was missing before has come, in this very batch.
+                outcome.gap = None;
+            }
+            match step {
                 Step::Applied(Applied::Done) => outcome.applied += 1,
                 Step::Applied(Applied::Stale(reason)) => {
                     tracing::debug!(source = %self.source, event = item.event_type, reason, "came too late");
