@@ -54,6 +54,6 @@ pub use open::{OpenError, OpenProblem, Options};
 pub use outbox::{OUTBOX_DAYS, OUTBOX_EVENTS_MAX, OutboxEntry};
 pub use queue::TRANSACTIONS_WAITING_MAX;
 pub use record::{FixedKey, Record, RecordKey, Table};
-pub use store::{Status, Store};
+pub use store::{CLOSE_SECONDS_MAX, Status, Store};
 pub use txn::{Context, Txn};
 pub use writer::{TRANSACTIONS_PER_BATCH_MAX, Writer, Wrote};

@@ -23,7 +23,7 @@ use crate::txn::{Context, Txn};
 use crate::writer::Writer;
 
 /// How long closing waits for the writer to write what waits.
-const CLOSE_SECONDS_MAX: u64 = 10;
+pub const CLOSE_SECONDS_MAX: u64 = 10;
 
 /// A service's store. Cheap to clone; closed when [`Store::close`] is called or the last clone is gone.
 pub struct Store<I: Indexes> {
