@@ -47,7 +47,7 @@ impl Service for App {
         let webhook_secrets = options.webhook_secrets().map_err(|error| failed(&error))?;
         let stripe = Stripe::new(&options.account()).map_err(|error| failed(&error))?;
         let agent = Agent::new(parts.store.clone(), stripe, parts.clock.clone());
-        let (worker, looks) = Worker::new(agent, parts.clock.clone());
+        let (worker, looks) = Worker::new(agent, parts.clock.clone(), options.reconcile());
         let work = worker.run(parts.shutdown.clone());
         let shared = api::Shared {
             parts,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::stripe::{AccountError, StripeAccount};
 
@@ -34,6 +35,16 @@ pub struct Options {
     /// Another address than Stripe's own: the stand-in's, on laptops and in tests
     #[arg(long, value_name = "URL", env = "STRIPE_API_BASE")]
     pub stripe_api_base: Option<String>,
+
+    /// How often a payment that waits for its buyer is looked at, in case a notice of Stripe's was lost
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "STRIPE_RECONCILE_SECONDS",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    pub stripe_reconcile_seconds: u64,
 }
 
 impl fmt::Debug for Options {
@@ -52,6 +63,11 @@ impl Options {
             secret_key: self.stripe_secret_key.trim().to_owned(),
             api_base: self.stripe_api_base.clone().filter(|base| !base.is_empty()),
         }
+    }
+
+    /// The pause between two looks at a payment that waits.
+    pub(crate) fn reconcile(&self) -> Duration {
+        Duration::from_secs(self.stripe_reconcile_seconds)
     }
 
     /// What notices may be signed with; at least one.

@@ -77,6 +77,10 @@ impl Stripe {
     /// # Errors
     /// See [`Trouble`].
     pub async fn create_session(&self, payment: &Payment) -> Result<StripeView, Trouble> {
+        counted("create", Box::pin(self.create(payment)).await)
+    }
+
+    async fn create(&self, payment: &Payment) -> Result<StripeView, Trouble> {
         let request = &payment.request;
         let product = ProductData::new(request.title.clone());
         let mut price = CreateCheckoutSessionLineItemsPriceData::new(currency(request.price.currency()));
@@ -114,6 +118,10 @@ impl Stripe {
     /// # Errors
     /// See [`Trouble`].
     pub async fn read(&self, session: &str) -> Result<StripeView, Trouble> {
+        counted("read", Box::pin(self.retrieve(session)).await)
+    }
+
+    async fn retrieve(&self, session: &str) -> Result<StripeView, Trouble> {
         let session = RetrieveCheckoutSession::new(session.to_owned())
             .expand(vec!["payment_intent".to_owned()])
             .customize()
@@ -129,6 +137,16 @@ impl Stripe {
     /// # Errors
     /// See [`Trouble`].
     pub async fn call(&self, call: &Call, repeat: u32) -> Result<Option<Intent>, Trouble> {
+        let name = match call {
+            Call::Expire(_) => "expire",
+            Call::Void(_) => "void",
+            Call::Capture(_) => "capture",
+            Call::Refund(_) => "refund",
+        };
+        counted(name, Box::pin(self.make(call, repeat)).await)
+    }
+
+    async fn make(&self, call: &Call, repeat: u32) -> Result<Option<Intent>, Trouble> {
         let strategy = keyed(&call_key(call, repeat))?;
         let intent: PaymentIntent = match call {
             Call::Expire(session) => {
@@ -228,6 +246,13 @@ fn known_intent(intent: &PaymentIntent, refunds: &[Refund]) -> Result<Intent, Tr
         refund_pending_minor: sum(RefundStatus::Pending),
         refunds: u32::try_from(refunds.len()).unwrap_or(u32::MAX),
     })
+}
+
+/// Counts what came of a call, for the metrics.
+fn counted<T>(call: &'static str, result: Result<T, Trouble>) -> Result<T, Trouble> {
+    let outcome = result.as_ref().err().map_or("done", Trouble::kind);
+    metrics::counter!("payments_stripe_calls_total", "call" => call, "outcome" => outcome).increment(1);
+    result
 }
 
 /// The key under which a payment's attempt opens its session.

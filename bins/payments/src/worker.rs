@@ -28,9 +28,7 @@ const LOOKS_WAITING_MAX: usize = 1_024;
 const RETRY_MILLIS_MIN: u64 = 200;
 /// The longest pause between two tries: bounded, but never given up.
 const RETRY_SECONDS_MAX: u64 = 60;
-/// How often a payment that only waits for the buyer or the order is looked at, in case a notice was lost.
-const RECONCILE_SECONDS: u64 = 60;
-/// How often payments to be looked at now and then are gathered.
+/// How often payments to be looked at now and then are gathered, at least.
 const GATHER_SECONDS: u64 = 5;
 /// The shortest pause between two looks that someone asks for: a page that is reloaded again and again must
 /// not use up what Stripe allows all of us.
@@ -107,6 +105,8 @@ pub struct Worker {
     queue: BTreeSet<(Instant, PaymentId)>,
     running: JoinSet<Ran>,
     payment_of: HashMap<Id, PaymentId>,
+    /// The pause between two looks at a payment that only waits for its buyer or its order.
+    reconcile: Duration,
     gather_at: Instant,
     sweep_at: Instant,
 }
@@ -140,8 +140,9 @@ impl std::fmt::Debug for Worker {
 }
 
 impl Worker {
-    /// A worker, and a way to ask it for a look.
-    pub fn new(agent: Agent, clock: Clock) -> (Self, Looks) {
+    /// A worker, and a way to ask it for a look. A payment that only waits for its buyer or its order is looked
+    /// at every `reconcile`, in case a notice was lost.
+    pub fn new(agent: Agent, clock: Clock, reconcile: Duration) -> (Self, Looks) {
         let (sender, looks) = mpsc::channel(LOOKS_WAITING_MAX);
         let bell = agent.store().read(PaymentIndexes::bell);
         let now = Instant::now();
@@ -154,6 +155,7 @@ impl Worker {
             queue: BTreeSet::new(),
             running: JoinSet::new(),
             payment_of: HashMap::new(),
+            reconcile,
             gather_at: now,
             sweep_at: now,
         };
@@ -196,7 +198,7 @@ impl Worker {
         self.take_urgent();
         let now = Instant::now();
         if now >= self.gather_at {
-            self.gather_at = now + Duration::from_secs(GATHER_SECONDS);
+            self.gather_at = now + self.reconcile.min(Duration::from_secs(GATHER_SECONDS));
             self.take_watched(now);
         }
         if now >= self.sweep_at {
@@ -235,7 +237,7 @@ impl Worker {
         for id in watched {
             if let Entry::Vacant(vacant) = self.jobs.entry(id) {
                 vacant.insert(Job::new());
-                self.schedule(id, now + reconcile_pause());
+                self.schedule(id, now + spread(self.reconcile));
             }
         }
     }
@@ -321,15 +323,13 @@ impl Worker {
             job.tries = tries;
         }
         let now = Instant::now();
+        if let Some(Err(error)) = &result {
+            log(id, error);
+        }
         let due = match result {
             _ if again => Some(now),
             Some(Ok(stepped)) => self.next(id, stepped == Stepped::Moved, now),
-            None => Some(now + job.pause()),
-            Some(Err(error)) => {
-                let pause = job.pause();
-                log(id, &error, pause);
-                Some(now + pause)
-            }
+            Some(Err(_)) | None => Some(now + job.pause()),
         };
         match due {
             Some(due) => self.schedule(id, due),
@@ -353,7 +353,7 @@ impl Worker {
             (true, false) => Some(now + job.pause()),
             (false, _) => {
                 job.renew(Urgency::default());
-                watched.then(|| now + reconcile_pause())
+                watched.then(|| now + spread(self.reconcile))
             }
         }
     }
@@ -397,26 +397,23 @@ fn pauses() -> ExponentialBackoff {
         .build()
 }
 
-/// Spread, so that what was opened together is not looked at together for ever.
-fn reconcile_pause() -> Duration {
-    let half = Duration::from_secs(RECONCILE_SECONDS / 2);
-    let mut spread = ExponentialBuilder::new()
+/// About that long, so that what was opened together is not looked at together for ever.
+fn spread(pause: Duration) -> Duration {
+    let half = pause / 2;
+    let mut jittered = ExponentialBuilder::new()
         .with_min_delay(half)
         .with_max_delay(half)
         .with_jitter()
         .build();
-    half + spread.next().unwrap_or(half)
+    half + jittered.next().unwrap_or(half)
 }
 
-fn log(id: PaymentId, error: &StepError, pause: Duration) {
-    let retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+fn log(id: PaymentId, error: &StepError) {
     match error {
         StepError::Stripe(trouble) => {
-            tracing::warn!(payment = %id, %trouble, retry_ms, "a step at Stripe came to nothing");
+            tracing::warn!(payment = %id, %trouble, "a step at Stripe came to nothing")
         }
-        StepError::Store(error) => {
-            tracing::warn!(payment = %id, %error, retry_ms, "a step could not be stored")
-        }
+        StepError::Store(error) => tracing::warn!(payment = %id, %error, "a step could not be stored"),
     }
 }
 

@@ -150,3 +150,16 @@ async fn a_notice_that_comes_while_nobody_is_there_is_sent_again() {
         .tells(&opened, &["payment:opened", "payment:authorized"])
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_notice_is_made_up_for_when_nobody_comes_back() {
+    let world = World::start().await;
+    let (user, ann) = world.person();
+    world.fault(json!({ "fault": "drop" })).await;
+    let order = world.order(user).await;
+    let opened = world.open(&ann, &order).await;
+    world.pay(&opened, GOOD_CARD).await;
+    world
+        .tells(&opened, &["payment:opened", "payment:authorized"])
+        .await;
+}

@@ -120,6 +120,7 @@ impl World {
             stripe_secret_key: STRIPE_KEY.to_owned(),
             stripe_webhook_secret: vec!["whsec_another".to_owned(), WEBHOOK_SECRET.to_owned()],
             stripe_api_base: Some(self.stripe_base.clone()),
+            stripe_reconcile_seconds: 1,
         };
         let (trigger, shutdown) = ShutdownTrigger::new();
         let settings = Settings::new(self.dir.path(), self.redis.url(), SITE);
