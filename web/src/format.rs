@@ -107,7 +107,7 @@ impl Moment {
             } else if zoned.time_zone().iana_name().is_some() {
                 zoned.strftime("%Z").to_string()
             } else {
-                format!("UTC{}", zoned.strftime("%:z"))
+                offset_name(zoned.offset().seconds())
             };
         Moment { zoned, zone }
     }
@@ -152,7 +152,7 @@ impl Moment {
         self.zoned.strftime("%Y").to_string()
     }
 
-    /// The zone's short name, like `CEST`, `UTC` or `UTC+02:00`.
+    /// The zone's short name, like `CEST`, `UTC` or `UTC+2`.
     pub(crate) fn zone(&self) -> &str {
         &self.zone
     }
@@ -174,6 +174,16 @@ impl Moment {
     /// The moment as a timestamp.
     pub(crate) fn timestamp(&self) -> Timestamp {
         self.zoned.timestamp()
+    }
+}
+
+/// Like `UTC−8` or `UTC+5:30`, with a minus sign at which no line breaks.
+fn offset_name(seconds: i32) -> String {
+    let sign = if seconds < 0 { '−' } else { '+' };
+    let minutes = seconds.unsigned_abs() / 60;
+    match minutes % 60 {
+        0 => format!("UTC{sign}{}", minutes / 60),
+        rest => format!("UTC{sign}{}:{rest:02}", minutes / 60),
     }
 }
 
@@ -284,7 +294,7 @@ mod tests {
         );
         assert_eq!(berlin.machine(), "2027-06-12T18:00:00Z");
         let offset = Moment::parse("2027-06-12T20:00:00-05:30").unwrap();
-        assert_eq!((offset.clock().as_str(), offset.zone()), ("20:00", "UTC-05:30"));
+        assert_eq!((offset.clock().as_str(), offset.zone()), ("20:00", "UTC−5:30"));
         assert_eq!(
             (offset.form_value().as_str(), offset.zone_name()),
             ("2027-06-13T01:30", "UTC")
@@ -299,8 +309,8 @@ mod tests {
         let show = |zone| Moment::of_show(Some("2027-06-12T18:00:00Z"), zone).unwrap();
         for (zone, clock, name) in [
             (Some("Europe/Oslo"), "20:00", "CEST"),
-            (Some("-08:00"), "10:00", "UTC-08:00"),
-            (Some("+05:30"), "23:30", "UTC+05:30"),
+            (Some("-08:00"), "10:00", "UTC−8"),
+            (Some("+05:30"), "23:30", "UTC+5:30"),
             (Some("UTC"), "18:00", "UTC"),
             (Some("Mars/Olympus"), "18:00", "UTC"),
             (Some("+nonsense"), "18:00", "UTC"),
