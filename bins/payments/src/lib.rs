@@ -14,6 +14,7 @@ pub mod domain;
 mod options;
 pub mod store;
 pub mod stripe;
+mod sweep;
 mod webhook;
 pub mod worker;
 

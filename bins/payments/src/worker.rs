@@ -6,28 +6,26 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use events::PaymentId;
 use service::{Clock, Shutdown};
-use store::{Context, Store, TransactError};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+mod calling;
+mod job;
+
+use self::calling::Look;
+pub use self::calling::{Bell, Looks};
+use self::job::{Job, spread};
 use crate::agent::{Agent, StepError, Stepped, Tries};
-use crate::store::{Notice, PaymentIndexes, Urgency};
+use crate::store::{PaymentIndexes, Urgency};
+use crate::sweep::sweep_once;
 
 /// How many steps are made at once, each of which makes one call to Stripe at a time.
 pub const STRIPE_CALLS_MAX: usize = 64;
-/// How many requests for a look wait at most; beyond it a look comes when it comes.
-const LOOKS_WAITING_MAX: usize = 1_024;
-/// The first pause after a step that came to nothing; it doubles, with jitter.
-const RETRY_MILLIS_MIN: u64 = 200;
-/// The longest pause between two tries: bounded, but never given up.
-const RETRY_SECONDS_MAX: u64 = 60;
 /// How often payments to be looked at now and then are gathered, at least.
 const GATHER_SECONDS: u64 = 5;
 /// The shortest pause between two looks that someone asks for: a page that is reloaded again and again must
@@ -35,72 +33,13 @@ const GATHER_SECONDS: u64 = 5;
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// How long a step may still take when it is time to stop.
 const DRAIN_SECONDS_MAX: u64 = 5;
-/// How long notices are kept, to know a repetition by: longer than Stripe repeats them.
-const NOTICE_DAYS: u64 = 30;
-/// How many notices are kept at most.
-const NOTICES_MAX: usize = 200_000;
-/// How many notices one transaction forgets.
-const NOTICES_SWEPT_MAX: usize = 1_000;
 const SWEEP_SECONDS: u64 = 600;
-
-/// Rings when there is something new to do. Rung twice before it is heard, it is heard once.
-#[derive(Debug, Clone, Default)]
-pub struct Bell(Arc<Notify>);
-
-impl Bell {
-    /// Rings.
-    pub fn ring(&self) {
-        self.0.notify_one();
-    }
-
-    async fn rung(&self) {
-        self.0.notified().await;
-    }
-}
-
-/// Asks the worker for a look at Stripe.
-#[derive(Debug, Clone)]
-pub struct Looks(mpsc::Sender<Look>);
-
-#[derive(Debug)]
-struct Look {
-    id: PaymentId,
-    done: Option<oneshot::Sender<()>>,
-}
-
-impl Looks {
-    /// Has a step made for a payment at once, and waits for it, but not longer than `within`: what Stripe then
-    /// has not said is not waited for.
-    pub async fn look(&self, id: PaymentId, within: Duration) {
-        let (done, looked) = oneshot::channel();
-        if !self.send(Look { id, done: Some(done) }) {
-            return;
-        }
-        // Looked, not looked in time, or the worker is gone: the caller goes on with what is stored.
-        let (Ok(Ok(()) | Err(_)) | Err(_)) = tokio::time::timeout(within, looked).await;
-    }
-
-    /// Has a step made for a payment at once, and does not wait for it.
-    pub fn ask(&self, id: PaymentId) {
-        self.send(Look { id, done: None });
-    }
-
-    /// Turned away, a look comes when it comes: the worker finds what is to be done by itself.
-    fn send(&self, look: Look) -> bool {
-        let sent = self.0.try_send(look).is_ok();
-        if !sent {
-            metrics::counter!("payments_looks_turned_away_total").increment(1);
-        }
-        sent
-    }
-}
 
 /// Makes the steps of all payments.
 pub struct Worker {
     agent: Agent,
     clock: Clock,
     looks: mpsc::Receiver<Look>,
-    bell: Bell,
     jobs: HashMap<PaymentId, Job>,
     queue: BTreeSet<(Instant, PaymentId)>,
     running: JoinSet<Ran>,
@@ -109,21 +48,6 @@ pub struct Worker {
     reconcile: Duration,
     gather_at: Instant,
     sweep_at: Instant,
-}
-
-struct Job {
-    urgency: Urgency,
-    /// When the next step is due, if one is scheduled.
-    due: Option<Instant>,
-    /// A step is being made.
-    running: bool,
-    /// Something new has come up since the step began.
-    again: bool,
-    pauses: ExponentialBackoff,
-    tries: Tries,
-    lookers: Vec<oneshot::Sender<()>>,
-    /// When the last step ended.
-    ended_at: Option<Instant>,
 }
 
 struct Ran {
@@ -143,14 +67,12 @@ impl Worker {
     /// A worker, and a way to ask it for a look. A payment that only waits for its buyer or its order is looked
     /// at every `reconcile`, in case a notice was lost.
     pub fn new(agent: Agent, clock: Clock, reconcile: Duration) -> (Self, Looks) {
-        let (sender, looks) = mpsc::channel(LOOKS_WAITING_MAX);
-        let bell = agent.store().read(PaymentIndexes::bell);
+        let (handle, looks) = Looks::new();
         let now = Instant::now();
         let worker = Self {
             agent,
             clock,
             looks,
-            bell,
             jobs: HashMap::new(),
             queue: BTreeSet::new(),
             running: JoinSet::new(),
@@ -159,14 +81,15 @@ impl Worker {
             gather_at: now,
             sweep_at: now,
         };
-        (worker, Looks(sender))
+        (worker, handle)
     }
 
     /// Works until it is time to stop.
     pub async fn run(mut self, shutdown: Shutdown) {
-        let bell = self.bell.clone();
         loop {
             self.work_once().await;
+            // Asked for anew each time: a store that was reopened has new indexes with a new bell.
+            let bell = self.agent.store().read(PaymentIndexes::bell);
             let next = self.next_due();
             tokio::select! {
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended),
@@ -359,86 +282,11 @@ impl Worker {
     }
 }
 
-impl Job {
-    fn new() -> Self {
-        Self {
-            urgency: Urgency::default(),
-            due: None,
-            running: false,
-            again: false,
-            pauses: pauses(),
-            tries: Tries::default(),
-            lookers: Vec::new(),
-            ended_at: None,
-        }
-    }
-
-    /// Something is new: what was tried before says nothing about it.
-    fn renew(&mut self, urgency: Urgency) {
-        self.urgency = urgency;
-        self.pauses = pauses();
-        self.tries = Tries::default();
-    }
-
-    fn pause(&mut self) -> Duration {
-        self.pauses
-            .next()
-            .unwrap_or(Duration::from_secs(RETRY_SECONDS_MAX))
-    }
-}
-
-fn pauses() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(RETRY_MILLIS_MIN))
-        .with_max_delay(Duration::from_secs(RETRY_SECONDS_MAX))
-        .with_factor(2.0)
-        .with_jitter()
-        .without_max_times()
-        .build()
-}
-
-/// About that long, so that what was opened together is not looked at together for ever.
-fn spread(pause: Duration) -> Duration {
-    let half = pause / 2;
-    let mut jittered = ExponentialBuilder::new()
-        .with_min_delay(half)
-        .with_max_delay(half)
-        .with_jitter()
-        .build();
-    half + jittered.next().unwrap_or(half)
-}
-
 fn log(id: PaymentId, error: &StepError) {
     match error {
         StepError::Stripe(trouble) => {
             tracing::warn!(payment = %id, %trouble, "a step at Stripe came to nothing")
         }
         StepError::Store(error) => tracing::warn!(payment = %id, %error, "a step could not be stored"),
-    }
-}
-
-/// Forgets notices that can't come again.
-///
-/// # Errors
-/// When the store can't write.
-pub async fn sweep_once(
-    store: &Store<PaymentIndexes>,
-    clock: &Clock,
-) -> Result<(), TransactError<std::convert::Infallible>> {
-    loop {
-        let now = clock.now();
-        let before = now.minus(Duration::from_secs(NOTICE_DAYS * 24 * 3600));
-        let over = store.read(|indexes| indexes.forgettable(before, NOTICES_MAX, NOTICES_SWEPT_MAX));
-        if over.is_empty() {
-            return Ok(());
-        }
-        store
-            .transact(Context::new(now), move |tx| {
-                for id in &over {
-                    tx.delete::<Notice>(id)?;
-                }
-                Ok(())
-            })
-            .await?;
     }
 }
