@@ -3,7 +3,7 @@
 //! A buyer's wish to pay becomes a Checkout Session at Stripe, whose page takes the card; what was authorised
 //! there is captured only when the orders service has accepted the order, and voided when the order is over
 //! first. No card data comes near this service. Reading order: [`domain`] (the state machine), [`stripe`] (the
-//! calls), [`agent`] (one step: look, decide, act), [`worker`] (when), [`webhook`], [`api`], [`consumer`].
+//! calls), [`agent`] (one step: look, decide, act), [`worker`] (when), `webhook`, [`api`], [`consumer`].
 //!
 //! It is not where orders are decided: it never completes or cancels one, it only tells what happened to money.
 
