@@ -20,6 +20,13 @@
 //! # A stream entry
 //! Four fields: `seq` (the number in the producer's outbox), `type`, `subject`, `envelope` (JSON, with the
 //! epoch). The stream's last readable entry is the relay's only mark of how far it has come.
+//!
+//! # Metrics
+//! By `source`: `bus_relayed_total`, `bus_unpublished_events` (gauge), `bus_relay_errors_total`,
+//! `bus_relay_mismatches_total` (the stream was not as the relay had left it), `bus_resends_total`,
+//! `bus_resends_refused_total` (a reader needs a snapshot). By `source` and `group`: `bus_lag_events` (gauge),
+//! `bus_applied_total`, `bus_passed_total` (of no concern), `bus_stale_total`, `bus_duplicates_total`,
+//! `bus_gaps_total`, `bus_resend_requests_total`, `bus_dead_letters_total`, `bus_consumer_errors_total`.
 
 mod apply;
 mod backoff;
@@ -47,7 +54,7 @@ pub use errors::BusError;
 pub use group::READ_ENTRIES_MAX;
 pub use handler::{Applied, Handler, Impossible};
 pub use publisher::{RELAY_BYTES_MAX, RELAY_EVENTS_MAX, RelayError, Relayed};
-pub use relay::Relay;
+pub use relay::{Relay, Trimmed};
 pub use scheduled_set::{DUE_ORDERS_MAX, ScheduledSet};
 pub use status::{BusStatus, SourceState, SourceStatus};
 pub use topology::readers;

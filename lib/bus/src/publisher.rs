@@ -42,6 +42,9 @@ pub enum RelayError {
     /// The outbox can't be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The outbox can't be trimmed.
+    #[error("the outbox can't be trimmed: {0}")]
+    Trim(String),
     /// The store has lost events that are known elsewhere; nothing may be published from it.
     #[error("{0}")]
     StoreOld(String),
@@ -131,6 +134,11 @@ impl<I: Indexes> Publisher<I> {
             epoch: self.head().epoch,
             seq: Seq(seq),
         }
+    }
+
+    /// Whether everything durable is in the stream, as far as is known.
+    pub(crate) fn is_done(&self) -> bool {
+        self.place.is_some() && self.relayed() >= self.head()
     }
 
     /// The last event that is durable.

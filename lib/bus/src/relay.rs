@@ -19,7 +19,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Health;
 use crate::bus::Bus;
-use crate::errors::BusError;
 use crate::link::Link;
 use crate::publisher::{LOOK_SECONDS, Publisher, RelayError, Relayed};
 use crate::requests;
@@ -27,12 +26,21 @@ use crate::stream::ANSWER_SECONDS_MAX;
 use crate::topology::readers;
 use crate::trim;
 
-/// How often the stream is trimmed.
+/// How often the stream and the outbox are trimmed.
 const TRIM_SECONDS: u64 = 60;
 /// How long one blocking wait for requests takes; it only saves the relay from looking more often.
 const REQUESTS_BLOCK_MILLIS: u64 = 10_000;
 /// How long a stopping relay may take to publish what is already durable.
 const STOP_MILLIS_MAX: u64 = 2_000;
+
+/// What one trimming removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Trimmed {
+    /// How many entries of the stream.
+    pub entries: u64,
+    /// How many rows of the outbox.
+    pub outbox_rows: usize,
+}
 
 /// Publishes the events of one store.
 pub struct Relay<I: Indexes> {
@@ -86,13 +94,23 @@ impl<I: Indexes> Relay<I> {
         step
     }
 
-    /// Trims the stream once: behind what every reader has acknowledged, keeping a day or 256 MiB beyond
-    /// that, and never the last entry. Gives how many entries went.
+    /// Trims once: the stream behind what every reader has acknowledged, keeping a day or 256 MiB beyond that
+    /// and never the last entry; and the outbox by age and number, but only when all of it is published: while
+    /// Redis is away, the outbox is where the events are.
     ///
     /// # Errors
-    /// When Redis does not do it.
-    pub async fn trim_once(&mut self) -> Result<u64, BusError> {
-        trim::trim(&mut self.publisher.link, &self.publisher.key, &self.readers).await
+    /// When Redis or the store do not do it.
+    pub async fn trim_once(&mut self) -> Result<Trimmed, RelayError> {
+        let entries = trim::trim(&mut self.publisher.link, &self.publisher.key, &self.readers).await?;
+        let mut trimmed = Trimmed {
+            entries,
+            outbox_rows: 0,
+        };
+        if self.publisher.is_done() {
+            let rows = self.store.trim_outbox(self.bus.now()).await;
+            trimmed.outbox_rows = rows.map_err(|error| RelayError::Trim(error.to_string()))?;
+        }
+        Ok(trimmed)
     }
 
     /// Publishes until `shutdown` resolves, and then what is durable by then.
@@ -120,7 +138,11 @@ impl<I: Indexes> Relay<I> {
                     if relayed.more {
                         continue;
                     }
-                    self.trim_when_due().await;
+                    tokio::select! {
+                        biased;
+                        () = &mut shutdown => break,
+                        () = self.trim_when_due() => {}
+                    }
                     None
                 }
                 Err(error) => Some(health.failed(&error)),
@@ -150,9 +172,11 @@ impl<I: Indexes> Relay<I> {
         }
         self.trimmed_at = Instant::now();
         match self.trim_once().await {
-            Ok(0) => {}
-            Ok(entries) => tracing::debug!(source = %self.source, entries, "trimmed the stream"),
-            Err(error) => tracing::warn!(source = %self.source, %error, "the stream could not be trimmed"),
+            Ok(trimmed) if trimmed == Trimmed::default() => {}
+            Ok(trimmed) => tracing::debug!(source = %self.source, ?trimmed, "trimmed"),
+            Err(error) => {
+                tracing::warn!(source = %self.source, %error, "not trimmed; the next minute tries again")
+            }
         }
     }
 

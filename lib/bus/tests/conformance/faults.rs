@@ -111,7 +111,8 @@ async fn a_redis_that_stands_still_is_waited_for_and_stopping_is_prompt() {
     system.converges_to(10).await;
     system.redis.stop();
     system.publish(11..=20).await;
-    eventually("it is noticed", CONVERGED, || async {
+    // By the answers that do not come, which takes some seconds.
+    eventually("it is noticed", 2 * CONVERGED, || async {
         (!system.bus.status().connected).then_some(())
     })
     .await;

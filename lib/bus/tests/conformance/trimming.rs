@@ -1,9 +1,11 @@
 //! Trimming: never past what a reader has not acknowledged, never the last entry.
 
-use events::Source;
-use testkit::Reply;
+use bus::{Relay, RelayError};
+use events::{Seq, Source};
+use store::{Context, Options, Store, TransactError};
+use testkit::{RedisServer, Reply, temp_dir};
 
-use crate::system::{STREAM, System};
+use crate::system::{STREAM, System, bus_at, now, number_event};
 
 /// Appends `count` entries that are `days` old, as Redis counts days.
 fn entries_of_days_ago(system: &System, days: u64, count: usize) -> Vec<String> {
@@ -38,41 +40,49 @@ async fn only_what_every_reader_has_acknowledged_goes_and_only_after_a_day() {
     let mut relay = system
         .relay()
         .with_readers(vec![Source::Orders, Source::Payments]);
-    assert_eq!(relay.trim_once().await.unwrap(), 0, "there is no stream");
+    assert_eq!(relay.trim_once().await.unwrap().entries, 0, "there is no stream");
     let old = entries_of_days_ago(&system, 2, 10);
     entries_of_days_ago(&system, 0, 3);
     system.redis.command(&["XGROUP", "CREATE", STREAM, "orders", "0"]);
     read(&system, "orders", "20", true);
     assert_eq!(
-        relay.trim_once().await.unwrap(),
+        relay.trim_once().await.unwrap().entries,
         0,
         "payments has no group yet, and must not miss anything"
     );
     system
         .redis
         .command(&["XGROUP", "CREATE", STREAM, "payments", "0"]);
-    assert_eq!(relay.trim_once().await.unwrap(), 0, "payments has read nothing");
+    assert_eq!(
+        relay.trim_once().await.unwrap().entries,
+        0,
+        "payments has read nothing"
+    );
     read(&system, "payments", "4", true);
     assert_eq!(
-        relay.trim_once().await.unwrap(),
+        relay.trim_once().await.unwrap().entries,
         4,
         "payments has acknowledged four"
     );
     read(&system, "payments", "20", false);
     assert_eq!(
-        relay.trim_once().await.unwrap(),
+        relay.trim_once().await.unwrap().entries,
         0,
         "the rest is read, but not acknowledged"
     );
     system
         .redis
         .command(&["XACK", STREAM, "payments", &old[4], &old[5], &old[7]]);
-    assert_eq!(relay.trim_once().await.unwrap(), 2, "one in the middle is not");
+    assert_eq!(
+        relay.trim_once().await.unwrap().entries,
+        2,
+        "one in the middle is not"
+    );
     for id in &old[6..] {
         system.redis.command(&["XACK", STREAM, "payments", id]);
     }
     assert_eq!(
-        relay.trim_once().await.unwrap(),
+        relay.trim_once().await.unwrap().entries,
         4,
         "what is younger than a day stays"
     );
@@ -86,8 +96,8 @@ async fn the_last_entry_stays_however_old_it_is() {
     entries_of_days_ago(&system, 3, 5);
     system.redis.command(&["XGROUP", "CREATE", STREAM, "orders", "0"]);
     read(&system, "orders", "20", true);
-    assert_eq!(relay.trim_once().await.unwrap(), 4);
-    assert_eq!(relay.trim_once().await.unwrap(), 0);
+    assert_eq!(relay.trim_once().await.unwrap().entries, 4);
+    assert_eq!(relay.trim_once().await.unwrap().entries, 0);
     assert_eq!(system.entries(), 1);
 }
 
@@ -100,7 +110,7 @@ async fn a_stream_that_is_too_large_loses_acknowledged_entries_early() {
     system.redis.command(&["XGROUP", "CREATE", STREAM, "orders", "0"]);
     read(&system, "orders", "10", true);
     assert_eq!(
-        relay.trim_once().await.unwrap(),
+        relay.trim_once().await.unwrap().entries,
         10,
         "not more than is acknowledged"
     );
@@ -111,4 +121,37 @@ async fn a_stream_that_is_too_large_loses_acknowledged_entries_early() {
         (200..=269).contains(&left),
         "about 256 MiB are left, not {left} MB"
     );
+}
+
+#[tokio::test]
+async fn the_outbox_is_trimmed_only_when_all_of_it_is_published() {
+    let mut redis = RedisServer::start();
+    let dir = temp_dir();
+    let options = Options {
+        outbox_events_max: 50,
+        ..Options::new(Source::Expiration, dir.path())
+    };
+    let store: Store<()> = Store::open(options).unwrap();
+    for first in (1..=200).step_by(20) {
+        let published = store.transact(Context::new(now()), move |tx| {
+            (first..first + 20).for_each(|number| tx.emit(number_event(number)));
+            Ok::<_, TransactError<()>>(())
+        });
+        published.await.unwrap();
+    }
+    let mut relay = Relay::new(bus_at(&redis.url()), store.clone(), Source::Expiration);
+    redis.kill();
+    assert!(matches!(relay.trim_once().await, Err(RelayError::Bus(_))));
+    redis.restart();
+    assert_eq!(
+        relay.trim_once().await.unwrap().outbox_rows,
+        0,
+        "nothing is published yet"
+    );
+    assert_eq!(store.oldest_outbox_seq(), Seq(1));
+    while relay.relay_once().await.unwrap().more {}
+    assert!(relay.trim_once().await.unwrap().outbox_rows > 0);
+    let oldest = store.oldest_outbox_seq();
+    assert!(oldest > Seq(100) && oldest < Seq(200), "{oldest}");
+    assert_eq!(redis.command(&["XLEN", STREAM]), Reply::Integer(200));
 }
