@@ -78,6 +78,9 @@ impl Refusal {
             | StatusCode::TOO_MANY_REQUESTS => {}
             _ => return Err(Failure::of_answer(answer, come_back_to)),
         }
+        if answer.status == StatusCode::UNPROCESSABLE_ENTITY {
+            return Ok(Refusal::of_repeat());
+        }
         let body: ProblemBody = answer.json().map_err(|_| Failure::Unavailable(RETRY_SECONDS))?;
         let mut errors = body.errors;
         errors.retain(|error| !error.message.is_empty());
@@ -93,6 +96,21 @@ impl Refusal {
             errors,
             retry_after_seconds: retry_after(answer),
         })
+    }
+
+    /// The service has seen this form's key with other content: the person went back, changed something, and
+    /// sent it again. The service speaks of a header there; a person needs to know what to do.
+    fn of_repeat() -> Refusal {
+        let message = "This form was sent before, with other content. Look whether that has worked; if you want \
+            both, send it once more";
+        Refusal {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            errors: vec![FieldError {
+                field: None,
+                message: message.to_owned(),
+            }],
+            retry_after_seconds: None,
+        }
     }
 
     /// The first reason.

@@ -92,9 +92,13 @@ impl Call {
         .with(PREFER, HeaderValue::try_from(format!("wait={seconds}")))
     }
 
-    /// Makes a repeat of the same submission the same act. A key that is no header value is left out.
+    /// Makes a repeat of the same submission the same act. A form without a key is sent without one.
     pub fn idempotency_key(self, key: &str) -> Call {
-        self.with(IDEMPOTENCY_KEY, HeaderValue::try_from(key))
+        if key.is_empty() {
+            self
+        } else {
+            self.with(IDEMPOTENCY_KEY, HeaderValue::try_from(key))
+        }
     }
 
     fn with<E>(mut self, name: HeaderName, value: Result<HeaderValue, E>) -> Call {

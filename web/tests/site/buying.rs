@@ -58,6 +58,15 @@ async fn a_form_that_is_sent_twice_makes_one_order() {
     let first = browser.post(&path, &fields).await.location().to_owned();
     assert_eq!(browser.post(&path, &fields).await.location(), first);
     assert_eq!(world.books().orders.len(), 1);
+    // Back, another quantity, and sent again: the new page has a new key, so that the next try counts.
+    fields.last_mut().unwrap().1 = "2";
+    let page = browser.post(&path, &fields).await;
+    assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        page.html
+            .contains("This form was sent before, with other content")
+    );
+    assert_eq!(world.books().orders.len(), 1);
 }
 
 #[tokio::test]

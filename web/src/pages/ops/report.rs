@@ -35,6 +35,7 @@ pub(super) struct StoreStatus {
 pub(super) struct BusStatus {
     pub(super) connected: Option<bool>,
     pub(super) relayed: Option<u64>,
+    pub(super) trouble: Option<String>,
     pub(super) sources: Option<Vec<SourceStatus>>,
 }
 
@@ -45,6 +46,7 @@ pub(super) struct SourceStatus {
     pub(super) epoch: Option<u64>,
     pub(super) cursor: Option<u64>,
     pub(super) head: Option<u64>,
+    pub(super) state: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -84,6 +86,7 @@ pub(super) struct ServiceRow {
     pub(super) store_state: String,
     pub(super) bus: &'static str,
     pub(super) bus_tone: &'static str,
+    pub(super) trouble: Option<String>,
     pub(super) unpublished: String,
 }
 
@@ -95,6 +98,7 @@ pub(super) struct StreamRow {
     pub(super) head: String,
     pub(super) lag: String,
     pub(super) behind: bool,
+    pub(super) state: String,
 }
 
 pub(super) struct LetterRow {
@@ -218,6 +222,7 @@ pub(super) fn service_row(service: Service, status: Option<&Status>) -> ServiceR
             .unwrap_or_else(unknown),
         bus: bus_word,
         bus_tone,
+        trouble: bus.and_then(|bus| bus.trouble.clone()),
         unpublished: number(match (head, bus.and_then(|bus| bus.relayed)) {
             (Some(head), Some(relayed)) => Some(head.saturating_sub(relayed)),
             (_, _) => None,
@@ -244,6 +249,7 @@ pub(super) fn stream_rows(service: Service, status: Option<&Status>) -> Vec<Stre
                 cursor: number(source.cursor),
                 head: number(source.head),
                 lag: number(lag),
+                state: source.state.clone().unwrap_or_else(unknown),
                 behind: lag.is_some_and(|lag| lag > 0),
             }
         })
