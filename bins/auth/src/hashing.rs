@@ -23,8 +23,8 @@ const HASH_PASSES: u32 = 2;
 /// How many lanes one hash has.
 const HASH_LANES: u32 = 1;
 
-/// How many hashes may wait; at 54 a second and core the last one waits for about a second on two cores.
-const HASHES_WAITING_MAX: usize = 128;
+/// How many hashes may wait; at 54 a second and core the last one waits for 2.4 s on two cores.
+const HASHES_WAITING_MAX: usize = 256;
 
 /// When a client should try again who found no place.
 const HASH_RETRY_SECONDS: u32 = 2;

@@ -27,9 +27,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct KeyRing {
     rotation: Duration,
     current: RwLock<Arc<SigningKey>>,
-    /// Up to where the relay must have come before each key's successor is used: the end of the outbox when the
-    /// key was published, or when this process began.
+    /// Up to where the relay must have come before a key is used: the end of the outbox when it was published.
     published_by: RwLock<HashMap<String, Position>>,
+    /// The same for keys that an earlier process has published: the end of the outbox when this one began.
     published_by_default: Position,
 }
 

@@ -31,7 +31,7 @@ pub use idempotency::{ClientKey, Once, Reply};
 pub use parts::Parts;
 pub use refusal::OrProblem;
 pub use run::run;
-pub use server::{CONNECTIONS_MAX, DRAIN_SECONDS_MAX, serve};
+pub use server::{Bounds, CONNECTIONS_MAX, DRAIN_SECONDS_MAX, serve, serve_within};
 pub use service::{Built, Service, StartError, Task};
 pub use settings::{LogFormat, Settings};
 pub use shutdown::{Shutdown, ShutdownTrigger};

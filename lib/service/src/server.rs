@@ -24,8 +24,11 @@ use crate::Shutdown;
 /// How many connections are open at once. The next one waits in the listener's backlog until one closes.
 pub const CONNECTIONS_MAX: u32 = 8_192;
 
+/// How long requests that were accepted may take to finish once it is time to stop.
+pub const DRAIN_SECONDS_MAX: u64 = 8;
+
 /// How long a client may take to send a request's headers, or be silent between two requests.
-const HEADER_WAIT_MAX: Duration = Duration::from_secs(15);
+const HEADER_SECONDS_MAX: u64 = 15;
 
 /// The most that a request's line and headers may take.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
@@ -33,15 +36,38 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// How many headers a request may have.
 const HEADERS_MAX: usize = 64;
 
-/// How long requests that were accepted may take to finish once it is time to stop.
-pub const DRAIN_SECONDS_MAX: u64 = 8;
+/// The bounds of a server. Those of production are the default; tests have less patience.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// How many connections are open at once.
+    pub connections_max: u32,
+    /// How long a client may take to send a request's headers, or be silent between two requests.
+    pub header_wait_max: Duration,
+    /// How long requests that were accepted may take to finish once it is time to stop.
+    pub drain_max: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            header_wait_max: Duration::from_secs(HEADER_SECONDS_MAX),
+            drain_max: Duration::from_secs(DRAIN_SECONDS_MAX),
+        }
+    }
+}
 
 /// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `router` until `shutdown`, then drains.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    serve_within(Bounds::default(), listener, router, shutdown).await;
+}
+
+/// As [`serve`], within other bounds.
+pub async fn serve_within(bounds: Bounds, listener: TcpListener, router: Router, shutdown: Shutdown) {
+    let places = Arc::new(Semaphore::new(bounds.connections_max as usize));
     let mut stop = pin!(shutdown.clone().wait());
     loop {
         let place = Arc::clone(&places)
@@ -54,7 +80,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = connection(stream, peer, router.clone(), shutdown.clone().wait());
+                let connection = connection(bounds, stream, peer, router.clone(), shutdown.clone().wait());
                 tokio::spawn(async move {
                     connection.await;
                     drop(place);
@@ -65,17 +91,15 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
     }
     // No new connection may come in while the old ones finish.
     drop(listener);
-    let drained = places.acquire_many(CONNECTIONS_MAX);
-    if tokio::time::timeout(Duration::from_secs(DRAIN_SECONDS_MAX), drained)
-        .await
-        .is_err()
-    {
-        let open = CONNECTIONS_MAX as usize - places.available_permits();
+    let drained = places.acquire_many(bounds.connections_max);
+    if tokio::time::timeout(bounds.drain_max, drained).await.is_err() {
+        let open = bounds.connections_max as usize - places.available_permits();
         tracing::warn!(open, "connections were still open at the end of the drain");
     }
 }
 
 async fn connection(
+    bounds: Bounds,
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
@@ -93,7 +117,7 @@ async fn connection(
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_WAIT_MAX)
+            .header_read_timeout(bounds.header_wait_max)
             .max_buf_size(HEADER_BYTES_MAX)
             .max_headers(HEADERS_MAX)
             .serve_connection(TokioIo::new(stream), service)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use bus::{Consumer, Relay};
 use events::Source;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::access::{self, WithAccess};
@@ -18,8 +18,9 @@ use crate::{Built, Clock, Parts, Service, Settings, Shutdown, ShutdownTrigger, S
 /// How often what has run out is cleared away: remembered answers, old revocations, old outbox rows.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long a service's tasks may take to stop, once it is time.
-const TASKS_STOP_MAX: Duration = Duration::from_secs(5);
+/// How long a service's tasks may take to stop, once it is time. With the drain before it, a process is gone
+/// within ten seconds, whatever hangs.
+const TASKS_STOP_MAX: Duration = Duration::from_millis(1_500);
 
 /// A service that runs.
 pub struct Started {
@@ -157,10 +158,13 @@ fn supervise(
 ) -> (&'static str, JoinHandle<()>) {
     let Task { name, future } = task;
     let supervised = async move {
-        let ended = tokio::spawn(future).await;
+        // In a set of its own, so that cutting the supervisor off cuts the task off, too.
+        let mut running = JoinSet::new();
+        running.spawn(future);
+        let ended = running.join_next().await;
         if !shutdown.has_begun() {
             alive.store(false, Ordering::SeqCst);
-            let error = ended.err().map(|error| error.to_string());
+            let error = ended.and_then(Result::err).map(|error| error.to_string());
             tracing::error!(%service, task = name, error, "a task has ended before its time: not alive any more");
         }
     };

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -54,6 +55,10 @@ pub fn init_logs_from(format: LogFormat, default: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// How often what histograms have collected is put into their buckets, scraped or not: until then each sample
+/// takes memory.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The metrics of this process, which has one recorder, whoever asks first.
 pub fn metrics() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -63,9 +68,25 @@ pub fn metrics() -> &'static PrometheusHandle {
             .expect("the list of bounds is not empty")
             .build_recorder();
         let handle = recorder.handle();
+        keep_up(handle.clone());
         if metrics::set_global_recorder(recorder).is_err() {
             tracing::warn!("another metrics recorder is installed: /metrics stays empty");
         }
         handle
     })
+}
+
+fn keep_up(handle: PrometheusHandle) {
+    let upkeep = move || {
+        loop {
+            std::thread::park_timeout(UPKEEP_INTERVAL);
+            handle.run_upkeep();
+        }
+    };
+    let spawned = std::thread::Builder::new()
+        .name("metrics-upkeep".to_owned())
+        .spawn(upkeep);
+    if let Err(error) = spawned {
+        tracing::error!(%error, "metrics are not kept up: their memory grows until they are scraped");
+    }
 }

@@ -7,7 +7,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use errors::Cause;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tracing::Instrument as _;
 
@@ -48,12 +48,27 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
     let seconds = started.elapsed().as_secs_f64();
     span.in_scope(|| log(&response, seconds));
     let labels = [
-        ("method", method.to_string()),
+        ("method", method_label(&method).to_owned()),
         ("route", route),
         ("status", response.status().as_u16().to_string()),
     ];
     metrics::histogram!("http_request_seconds", &labels).record(seconds);
     response
+}
+
+/// The method as a label: a client may make up methods, and must not make up metrics.
+fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [(&Method, &str); 7] = [
+        (&Method::GET, "GET"),
+        (&Method::HEAD, "HEAD"),
+        (&Method::POST, "POST"),
+        (&Method::PUT, "PUT"),
+        (&Method::DELETE, "DELETE"),
+        (&Method::OPTIONS, "OPTIONS"),
+        (&Method::PATCH, "PATCH"),
+    ];
+    let known = KNOWN.iter().find(|(known, _)| *known == method);
+    known.map_or("other", |(_, label)| *label)
 }
 
 fn log(response: &Response, seconds: f64) {

@@ -85,7 +85,7 @@ async fn tries_are_throttled_per_account_and_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_hashes_is_bounded_and_other_routes_answer() {
-    const FLOOD: usize = 300;
+    const FLOOD: usize = 500;
     let world = World::with(&["--throttle", "off"]).await;
     let ann = sign_up(&world.auth, "ann@example.org").await;
     let flood: Vec<_> = (0..FLOOD)

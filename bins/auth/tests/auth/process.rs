@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testkit::{Client, Process, ProcessBuilder, RedisServer, temp_dir};
+use testkit::{Client, Process, ProcessBuilder, RedisServer, eventually_blocking, temp_dir};
 
 use crate::support::{PASSWORD, SOON, who};
 
@@ -79,7 +79,7 @@ async fn under_https_the_cookie_is_the_host_s_own() {
 async fn secrets_stay_out_of_logs_and_documents() {
     const CANARIES: [&str; 3] = ["canary-password-4711", "canary-wrong-4711", "canary@example.org"];
     let (redis, dir) = (RedisServer::start(), temp_dir());
-    let process = auth(dir.path(), &redis)
+    let mut process = auth(dir.path(), &redis)
         .env("RUST_LOG", "trace")
         .env("BOXOFFICE_LOG_FORMAT", "json")
         .start();
@@ -118,8 +118,9 @@ async fn secrets_stay_out_of_logs_and_documents() {
     }
     let metrics = client.get("/metrics").expect(200).await.text();
     let status = client.get("/internal/status").expect(200).await.text();
+    process.wait_for_line("/internal/status", SOON);
     let logs = process.stderr();
-    assert!(logs.contains("/api/users/signup"), "{logs}");
+    assert!(logs.contains("/api/users/password"), "{logs}");
     for secret in [password, wrong, email, &token] {
         for (place, text) in [("logs", &logs), ("metrics", &metrics), ("status", &status)] {
             assert!(!text.contains(secret), "{secret} in {place}");
@@ -176,6 +177,11 @@ fn a_wrong_setting_is_named() {
     let mut help = auth(dir.path(), &redis).arg("--help").spawn();
     assert!(help.wait(SOON).success());
     for word in ["AUTH_LISTEN", "AUTH_THROTTLE", "127.0.0.1:8081", "PUBLIC_URL"] {
-        assert!(help.stdout().contains(word), "{word}: {}", help.stdout());
+        said(&help, word);
     }
+}
+
+/// What a process has printed arrives a moment after its end.
+fn said(process: &Process, text: &str) {
+    eventually_blocking(text, SOON, || process.printed().contains(text).then_some(()));
 }

@@ -1,0 +1,140 @@
+//! The server's bounds over real sockets: slow clients, too many of them, headers without end.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test stops where something is not as it should be"
+)]
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::get;
+use service::{Bounds, ShutdownTrigger, http::edge};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+const SOON: Duration = Duration::from_secs(10);
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+struct Server {
+    address: String,
+    trigger: ShutdownTrigger,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(bounds: Bounds) -> Self {
+        let (trigger, shutdown) = ShutdownTrigger::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let router = edge(
+            Router::new()
+                .route("/", get(async || "here"))
+                .route("/never", get(std::future::pending::<()>)),
+        );
+        let serving = tokio::spawn(service::serve_within(bounds, listener, router, shutdown));
+        Self {
+            address,
+            trigger,
+            serving,
+        }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(&self.address).await.unwrap()
+    }
+}
+
+fn bounds() -> Bounds {
+    Bounds {
+        connections_max: 4,
+        header_wait_max: Duration::from_millis(300),
+        drain_max: Duration::from_millis(300),
+    }
+}
+
+/// Reads until the other side closes, within a bound.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(SOON, stream.read_to_end(&mut bytes)).await;
+    // A reset says the same as an end here.
+    let (Ok(_) | Err(_)) = read.expect("the server closes the connection");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_clients_are_dropped() {
+    let server = Server::start(bounds()).await;
+    let mut silent = server.connect().await;
+    assert_eq!(rest(&mut silent).await, "");
+
+    // One that never stops sending a header has no more time than one that sends nothing.
+    let mut dripping = server.connect().await;
+    dripping.write_all(b"GET / HTTP/1.1\r\nx: ").await.unwrap();
+    let started = Instant::now();
+    let mut drip = tokio::time::interval(Duration::from_millis(20));
+    while dripping.write_all(b"a").await.is_ok() {
+        assert!(started.elapsed() < SOON, "a client may drip for ever");
+        drip.tick().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_one_too_many_waits_for_a_place() {
+    let server = Server::start(Bounds {
+        header_wait_max: SOON,
+        ..bounds()
+    })
+    .await;
+    let mut places = Vec::new();
+    for _ in 0..4 {
+        let mut stream = server.connect().await;
+        stream.write_all(REQUEST).await.unwrap();
+        let mut answer = [0; 15];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        places.push(stream);
+    }
+    let mut waiting = server.connect().await;
+    waiting.write_all(REQUEST).await.unwrap();
+    let mut byte = [0];
+    let early = tokio::time::timeout(Duration::from_millis(200), waiting.read_exact(&mut byte)).await;
+    assert!(early.is_err(), "it was served although all places are taken");
+    drop(places.pop());
+    tokio::time::timeout(SOON, waiting.read_exact(&mut byte))
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_are_bounded() {
+    let server = Server::start(bounds()).await;
+    let long = format!(
+        "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+        "a".repeat(64 * 1024)
+    );
+    let many = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(100));
+    for request in [long, many] {
+        let mut stream = server.connect().await;
+        // The server may close before it has read it all.
+        let (Ok(()) | Err(_)) = stream.write_all(request.as_bytes()).await;
+        let answer = rest(&mut stream).await;
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_has_an_end() {
+    let server = Server::start(bounds()).await;
+    let mut stuck = server.connect().await;
+    stuck
+        .write_all(b"GET /never HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    server.trigger.begin();
+    tokio::time::timeout(SOON, server.serving).await.unwrap().unwrap();
+}
