@@ -81,11 +81,17 @@ impl<I: Indexes> Parts<I> {
         access::fill(&verifier, &store).map_err(|error| StartError::Failed(error.to_string()))?;
         let access_clock = clock.clone();
         let cookies = Cookies::for_site(&settings.public_url);
+        let access = Access::new(verifier, cookies, move || access_clock.now());
+        let access = if source == Source::Auth {
+            access.knowing_every_key()
+        } else {
+            access
+        };
         Ok(Self {
             source,
             store,
             bus,
-            access: Access::new(verifier, cookies, move || access_clock.now()),
+            access,
             clock,
             public_url: settings.public_url.trim_end_matches('/').into(),
             shutdown,

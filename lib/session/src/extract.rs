@@ -26,6 +26,7 @@ pub struct Access {
     pub verifier: Verifier,
     /// The cookie.
     pub cookies: Cookies,
+    knows_every_key: bool,
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
@@ -39,8 +40,17 @@ impl Access {
         Self {
             verifier,
             cookies,
+            knows_every_key: false,
             now: Arc::new(now),
         }
+    }
+
+    /// For the service that makes the keys: one that it does not know is none, and there is nothing to wait
+    /// for. Without this, a browser with a cookie of a system that was begun anew would hear 503 for hours.
+    #[must_use]
+    pub fn knowing_every_key(mut self) -> Self {
+        self.knows_every_key = true;
+        self
     }
 
     /// Who is asking, by `Authorization: Bearer` or else by cookie; nobody if neither is there.
@@ -48,14 +58,17 @@ impl Access {
     /// # Errors
     /// See [`VerifyError`].
     pub async fn identify(&self, headers: &HeaderMap) -> Result<Option<CurrentUser>, VerifyError> {
-        match bearer(headers)?.or_else(|| self.cookies.find(headers)) {
-            Some(token) => self
-                .verifier
-                .verify_waiting(token, (self.now)(), KEY_WAIT)
-                .await
-                .map(Some),
-            None => Ok(None),
+        let Some(token) = bearer(headers)?.or_else(|| self.cookies.find(headers)) else {
+            return Ok(None);
+        };
+        let now = (self.now)();
+        if self.knows_every_key {
+            return match self.verifier.verify(token, now) {
+                Err(VerifyError::UnknownKey(_)) => Err(VerifyError::Malformed("its key is none of ours")),
+                known => known.map(Some),
+            };
         }
+        self.verifier.verify_waiting(token, now, KEY_WAIT).await.map(Some)
     }
 }
 

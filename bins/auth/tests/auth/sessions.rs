@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use session::{Claims, SigningKey};
 use testkit::{Client, eventually};
 
 use crate::support::{
@@ -80,6 +81,26 @@ async fn forged_and_strange_tokens_are_nobody() {
         assert_eq!(who(&nobody).await, Value::Null, "{forged}");
         is_problem(&nobody.put("/api/users/password", &json!({})).send().await, 401);
     }
+    // A token of a system that was begun anew: auth knows that its key is none, others may not have heard of it.
+    let clock = &world.auth.clock;
+    let claims = Claims::new(
+        clock.user_id(),
+        "ann@example.org",
+        clock.session_id(),
+        clock.now(),
+    );
+    let strange = SigningKey::from_seed(&[9; 32]).sign(&claims);
+    assert_eq!(
+        who(&world.auth.anonymous().with_bearer(&strange)).await,
+        Value::Null
+    );
+    let other = world.start_other().await;
+    is_problem(
+        &other.anonymous().with_bearer(&strange).get("/me").send().await,
+        503,
+    );
+    other.stop().await;
+
     // A good token ends with its time.
     world.auth.clock.advance(Duration::from_secs(12 * 60 * 60 + 1));
     assert_eq!(who(&ann).await, Value::Null);
