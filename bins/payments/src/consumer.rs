@@ -65,7 +65,7 @@ impl Handler<PaymentIndexes> for PaymentsHandler {
 }
 
 /// The order that an event tells of, and what it asks of the order's payment.
-fn meaning(event: &Event) -> Option<(&OrderSnapshot, Option<Command>)> {
+pub fn meaning(event: &Event) -> Option<(&OrderSnapshot, Option<Command>)> {
     match event {
         Event::OrderCreated(order) | Event::OrderAwaitingPayment(order) | Event::OrderCompleted(order) => {
             Some((order, None))

@@ -8,20 +8,20 @@ use super::world::World;
 
 /// What an exploration has seen.
 #[derive(Debug, Default)]
-pub struct Explored {
+pub(crate) struct Explored {
     /// How many different states.
-    pub states: usize,
+    pub(crate) states: usize,
     /// How many of them are at rest: nothing but people could still act.
-    pub at_rest: usize,
+    pub(crate) at_rest: usize,
     /// How the orders stand in the states at rest.
-    pub seen: BTreeSet<String>,
+    pub(crate) seen: BTreeSet<String>,
 }
 
 /// Explores everything.
 ///
 /// # Panics
 /// At the first violation, with the history that leads to it.
-pub fn explore(start: World) -> Explored {
+pub(crate) fn explore(start: World) -> Explored {
     match search(start) {
         Ok(explored) => explored,
         Err(violation) => panic!("{violation}"),
@@ -29,7 +29,7 @@ pub fn explore(start: World) -> Explored {
 }
 
 /// The first violation, if there is one.
-pub fn find_violation(start: World) -> Option<String> {
+pub(crate) fn find_violation(start: World) -> Option<String> {
     search(start).err()
 }
 

@@ -27,7 +27,7 @@ fn two_orders_for_one_piece() {
 /// One buyer, every fate of one order.
 #[test]
 fn one_order() {
-    let explored = explorer::explore(World::new(1, 1));
+    let explored = explorer::explore(World::new(1, 1).in_bad_weather());
     println!("{explored:?}");
     for fate in ["none", "complete", "cancelled"] {
         assert!(
@@ -40,10 +40,7 @@ fn one_order() {
 /// A protocol that forgets to release the hold of a cancelled order must be found out.
 #[test]
 fn a_broken_protocol_is_found_out() {
-    let broken = World {
-        forgets_to_release: true,
-        ..World::new(1, 1)
-    };
+    let broken = World::new(1, 1).that_forgets_to_release();
     let violation = explorer::find_violation(broken).expect("a hold that is never released is a violation");
     assert!(violation.contains("cancelled, but"), "{violation}");
 }
