@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use axum::extract::{FromRef, State};
 use axum::response::{IntoResponse, Response};
-use errors::{FieldErrors, Problem};
+use errors::Problem;
 use events::{OrderId, Source, UserId};
 use http::{HeaderValue, StatusCode, header};
-use service::http::{ETag, IfNoneMatch, Links, Page, Path, Prefer, Query};
+use service::http::{ETag, IfNoneMatch, Links, Page, PageQuery, Path, Prefer, Query};
 use service::{Once, OrProblem as _, Parts, Reply};
 use session::{Access, CurrentUser};
 use store::TransactError;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use body::{OrderBody, OrderRequest, OrderedTicketBody, PageQuery, RefundBody};
+pub use body::{OrderBody, OrderRequest, OrderedTicketBody, RefundBody};
 
 use crate::consumer::stage;
 use crate::domain::{self, Command, Order, OrderError, TicketView};
@@ -95,9 +95,7 @@ async fn list_orders(
     links: Links,
     Query(query): Query<PageQuery>,
 ) -> Result<Response, Problem> {
-    let mut wrong = FieldErrors::default();
-    let page = Page::<OrderId>::parse(query.limit, query.after.as_deref(), &mut wrong);
-    let page = page.ok_or_else(|| wrong.into_problem())?;
+    let page: Page<OrderId> = query.parse()?;
     let mut ids = parts
         .store
         .read(|indexes| indexes.of_buyer(user.id, page.after, page.limit + 1));

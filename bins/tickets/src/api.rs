@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use errors::Problem;
 use events::{OrderId, TicketId, Version};
 use http::{HeaderValue, StatusCode, header};
-use service::http::{ETag, IfMatch, IfNoneMatch, Json, Links, Page, Path, Prefer, Query};
+use service::http::{ETag, IfMatch, IfNoneMatch, Json, Links, Page, PageQuery, Path, Prefer, Query};
 use service::{Once, OrProblem as _, Parts, Reply};
 use session::{CurrentUser, OptionalUser};
 use store::TransactError;
@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use body::{HoldBody, TicketBody, TicketRequest};
-pub use list::{ListQuery, PageQuery};
+pub use list::ListQuery;
 
 use crate::consumer::stage;
 use crate::domain::{self, Command, Hold, Ticket, TicketError};

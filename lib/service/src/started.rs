@@ -15,7 +15,8 @@ use crate::access::{self, WithAccess};
 use crate::health::{Health, Probe};
 use crate::{Built, Clock, Parts, Service, Settings, Shutdown, ShutdownTrigger, StartError, Task, internal};
 
-/// How often what has run out is cleared away: remembered answers, old revocations, old outbox rows.
+/// How often what has run out is cleared away: remembered answers and old revocations.
+/// The outbox is the relay's to trim: it knows what is published.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long a service's tasks may take to stop, once it is time. With the drain before it, a process is gone
@@ -202,9 +203,6 @@ async fn sweep_once<I: store::Indexes>(parts: &Parts<I>) {
     let now = parts.clock.now();
     if let Err(error) = parts.store.sweep(now).await {
         tracing::warn!(service = %parts.source, %error, "remembered answers were not cleared away");
-    }
-    if let Err(error) = parts.store.trim_outbox(now).await {
-        tracing::warn!(service = %parts.source, %error, "the outbox was not trimmed");
     }
     if let Err(error) = access::forget_expired(&parts.access.verifier, &parts.store, now).await {
         tracing::warn!(service = %parts.source, %error, "old revocations were not cleared away");

@@ -6,20 +6,9 @@ use errors::{FieldErrors, Problem};
 use events::{Currency, Money, MoneyError, OrderId, QUANTITY_MAX, TicketId, UserId};
 use serde::{Deserialize, Serialize};
 use service::http::Decimal;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::domain::{Order, OrderError, PlaceOrder, TicketView};
-
-/// The query of a list of orders.
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct PageQuery {
-    /// 1 to 100; 20 if not said
-    pub(super) limit: Option<u32>,
-    /// From the `Link` of the page before
-    pub(super) after: Option<String>,
-}
 
 /// A buyer's wish.
 #[derive(Debug, Clone, Deserialize, ToSchema)]

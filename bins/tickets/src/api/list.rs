@@ -4,9 +4,8 @@ use std::str::FromStr as _;
 
 use errors::{FieldErrors, Problem};
 use events::{Currency, Money, TicketId, Timestamp};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use service::http::Page;
+use service::http::{Page, PageQuery};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::search::{Filter, Place, Sort, price_key, words};
@@ -51,29 +50,6 @@ enum SortName {
     Price,
     #[serde(rename = "-price")]
     PriceDescending,
-}
-
-/// The query of a list that is only paged.
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct PageQuery {
-    /// 1 to 100; 20 if not said
-    limit: Option<u32>,
-    /// From the `Link` of the page before
-    after: Option<String>,
-}
-
-impl PageQuery {
-    /// The page.
-    ///
-    /// # Errors
-    /// A 400 that names what is wrong.
-    pub fn parse<C: DeserializeOwned>(&self) -> Result<Page<C>, Problem> {
-        let mut wrong = FieldErrors::default();
-        let page = Page::parse(self.limit, self.after.as_deref(), &mut wrong);
-        page.ok_or_else(|| wrong.into_problem())
-    }
 }
 
 /// What is to be listed.

@@ -16,7 +16,7 @@ pub use conditional::{ETag, IfMatch, IfNoneMatch};
 pub use decimal::Decimal;
 pub use edge::{BODY_BYTES_MAX, REQUEST_SECONDS_MAX, edge};
 pub use json::{Json, parse_json};
-pub use page::{Links, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Page};
+pub use page::{Links, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Page, PageQuery};
 pub use params::{Path, Query};
 pub use prefer::{Prefer, WAIT_SECONDS_MAX};
 

@@ -5,17 +5,40 @@ use std::convert::Infallible;
 use axum::extract::{FromRequestParts, OriginalUri};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use errors::FieldErrors;
+use errors::{FieldErrors, Problem};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Uri, header};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
 
 /// How many rows a page has when the client does not say.
 pub const PAGE_ROWS_DEFAULT: u32 = 20;
 
 /// How many rows a page has at most.
 pub const PAGE_ROWS_MAX: u32 = 100;
+
+/// The query of a list that is only paged.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// 1 to 100; 20 if not said
+    pub limit: Option<u32>,
+    /// From the `Link` of the page before
+    pub after: Option<String>,
+}
+
+impl PageQuery {
+    /// The page.
+    ///
+    /// # Errors
+    /// A 400 that names what is wrong.
+    pub fn parse<C: DeserializeOwned>(&self) -> Result<Page<C>, Problem> {
+        let mut wrong = FieldErrors::default();
+        Page::parse(self.limit, self.after.as_deref(), &mut wrong).ok_or_else(|| wrong.into_problem())
+    }
+}
 
 /// Which page is asked for. `C` is the service's own cursor: where the page before ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
