@@ -6,13 +6,18 @@
 //!
 //! What this module does not know: how anything is stored, who calls, and what time it is.
 
-use std::fmt;
+mod error;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use events::{
     CancelReason, Event, Money, OrderId, OrderNotDue, OrderSnapshot, OrderStatus, OrderedTicket,
     RejectReason, ShowTime, TicketId, TicketSnapshot, Timestamp, UserId, Version,
 };
+
+pub use self::error::OrderError;
 
 /// A ticket as this service knows it from the events of the tickets service.
 ///
@@ -110,65 +115,6 @@ pub struct Decision {
     /// What has happened.
     pub events: Vec<Event>,
 }
-
-/// Why a command is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OrderError {
-    /// There is no such order.
-    NotFound,
-    /// There is no such ticket on sale.
-    TicketNotFound,
-    /// One can't buy from oneself.
-    OwnTicket,
-    /// It costs something else by now.
-    PriceChanged {
-        /// The price of one piece now.
-        now: Money,
-    },
-    /// Fewer pieces are left than were asked for.
-    NotEnoughLeft {
-        /// How many are left.
-        left: u32,
-    },
-    /// The sum is above what can be charged at once.
-    TotalTooLarge,
-    /// The payment is authorised: it is too late to cancel.
-    AlreadyAccepted,
-    /// It is paid.
-    AlreadyComplete,
-    /// Its money is on its way back.
-    AlreadyRefunding,
-    /// It is over.
-    AlreadyCancelled,
-    /// Only a complete order can be refunded.
-    NotComplete,
-    /// An event came too late: nothing is to be done.
-    Stale(&'static str),
-    /// Something that the protocol rules out has happened.
-    Impossible(&'static str),
-}
-
-impl fmt::Display for OrderError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound => f.write_str("There is no such order"),
-            Self::TicketNotFound => f.write_str("There is no such ticket on sale"),
-            Self::OwnTicket => f.write_str("You can't order your own ticket"),
-            Self::PriceChanged { now } => write!(f, "Price changed: it is now {now}"),
-            Self::NotEnoughLeft { left: 0 } => f.write_str("Ticket is already reserved"),
-            Self::NotEnoughLeft { left } => write!(f, "Only {left} left"),
-            Self::TotalTooLarge => f.write_str("The total is more than can be charged at once: order fewer"),
-            Self::AlreadyAccepted => f.write_str("The order is being paid and can't be cancelled any more"),
-            Self::AlreadyComplete => f.write_str("The order is complete and can't be cancelled any more"),
-            Self::AlreadyRefunding => f.write_str("The order's money is already on its way back"),
-            Self::AlreadyCancelled => f.write_str("The order is already cancelled"),
-            Self::NotComplete => f.write_str("Only a complete order can be refunded"),
-            Self::Stale(reason) | Self::Impossible(reason) => f.write_str(reason),
-        }
-    }
-}
-
-impl std::error::Error for OrderError {}
 
 /// Places an order of `ticket`, of which this service's own orders already claim `claimed` pieces.
 ///
@@ -446,6 +392,3 @@ fn expire(order: &Order, now: Timestamp) -> Result<Decision, OrderError> {
         OrderStatus::Cancelled => Err(OrderError::Stale("the order is over already")),
     }
 }
-
-#[cfg(test)]
-mod tests;

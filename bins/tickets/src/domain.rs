@@ -6,12 +6,16 @@
 //!
 //! What this module does not know: how anything is stored, who calls, and what time it is.
 
-use std::fmt;
+mod error;
+#[cfg(test)]
+mod tests;
 
 use events::{
     Event, Money, OrderId, OrderStatus, RejectReason, ShowTime, TicketChange, TicketId, TicketSnapshot,
     Timestamp, UserId, Version,
 };
+
+pub use self::error::TicketError;
 
 /// What a seller says about a ticket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -135,45 +139,6 @@ pub struct Decision {
     /// What has happened.
     pub events: Vec<Event>,
 }
-
-/// Why a command is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TicketError {
-    /// There is no such ticket, or it was withdrawn.
-    NotFound,
-    /// It is somebody else's.
-    NotSeller,
-    /// Pieces are held for orders.
-    Reserved,
-    /// The quantity would fall below what is sold.
-    QuantityBelowSold {
-        /// How many pieces are sold.
-        sold: u32,
-    },
-    /// The currency can't change once a piece was sold.
-    CurrencyChanged,
-    /// An event came too late, or again: nothing is to be done.
-    Stale(&'static str),
-    /// Something that the protocol rules out has happened.
-    Impossible(&'static str),
-}
-
-impl fmt::Display for TicketError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound => f.write_str("There is no such ticket"),
-            Self::NotSeller => f.write_str("This ticket is somebody else's"),
-            Self::Reserved => f.write_str("Cannot edit a reserved ticket"),
-            Self::QuantityBelowSold { sold } => {
-                write!(f, "{sold} are already sold: the quantity can't be less")
-            }
-            Self::CurrencyChanged => f.write_str("The currency can't change once a ticket was sold"),
-            Self::Stale(reason) | Self::Impossible(reason) => f.write_str(reason),
-        }
-    }
-}
-
-impl std::error::Error for TicketError {}
 
 /// Lists a new ticket.
 pub fn list(id: TicketId, seller_id: UserId, details: Details, now: Timestamp) -> Decision {
@@ -450,6 +415,3 @@ fn release(ticket: Option<&Ticket>, hold: Option<&Hold>, now: Timestamp) -> Resu
         events,
     })
 }
-
-#[cfg(test)]
-mod tests;
