@@ -1,17 +1,19 @@
 //! A state of the whole system, and what may happen in it.
 
+mod check;
+mod stripe;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use events::{Currency, Event, Money, OrderId, OrderStatus, PaymentId, TicketId, Timestamp, UserId};
-use expiration::domain::{Deadline, DeadlineState};
+use expiration::domain::Deadline;
 use orders::domain::{Order, TicketView};
-use payments::domain::{
-    self as pay, Call, Intent, IntentStatus, Payment, PaymentError, SessionStatus, State, Step as Wanted,
-    StripeView,
-};
-use tickets::domain::{Hold, HoldState, Ticket, TicketError};
+use payments::domain::{self as pay, IntentStatus, Payment, PaymentError, SessionStatus};
+use tickets::domain::{Hold, Ticket, TicketError};
+
+use self::stripe::Session;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 const HOLD: Duration = Duration::from_secs(900);
@@ -20,14 +22,6 @@ const LATER: Timestamp = Timestamp::from_seconds(1_800_010_000);
 
 /// An event on its way. Shared, since each consumer's stream holds it.
 type Stream = VecDeque<Arc<Event>>;
-
-/// What Stripe has for one order.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Session {
-    status: SessionStatus,
-    intent: Option<IntentStatus>,
-    refunded: bool,
-}
 
 /// What exists of one order, in every service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -237,97 +231,6 @@ impl World {
         steps
     }
 
-    /// What the payments service does at Stripe, always after it has looked; and what it sees.
-    fn steps_of_stripe(&self, n: usize) -> Vec<(&'static str, bool, Self)> {
-        let mut steps = Vec::new();
-        let purchase = &self.purchases[n];
-        let Some(payment) = &purchase.payment else {
-            return steps;
-        };
-        let Some(session) = &purchase.session else {
-            if pay::next_step(payment) == Some(Wanted::CreateSession) {
-                let open = Session {
-                    status: SessionStatus::Open,
-                    intent: None,
-                    refunded: false,
-                };
-                steps.push(("Stripe makes the session", false, self.after_call(n, open)));
-            }
-            return steps;
-        };
-        let refunded = || Session {
-            refunded: true,
-            ..session.clone()
-        };
-        let with_intent = |intent| Session {
-            intent: Some(intent),
-            ..session.clone()
-        };
-        let view = view(n, session);
-        if pay::next_step(payment).is_none() {
-            if matches!(payment.state, State::Captured(_)) && !session.refunded {
-                // Nothing is wanted of Stripe, so it is Stripe's notice that makes the service look.
-                let told = self.with_session(n, refunded()).having_looked(n);
-                steps.push(("refund in Stripe's dashboard", true, told));
-            }
-            return steps;
-        }
-        if let Ok(decision) = pay::decide(payment, pay::Command::Observe(view.clone()), NOW) {
-            steps.push(("look at Stripe", false, self.with_payment(n, decision)));
-        }
-        match pay::next_call(payment, &view) {
-            Some(Call::Expire(_)) => {
-                let expired = Session {
-                    status: SessionStatus::Expired,
-                    ..session.clone()
-                };
-                steps.push(("Stripe expires the session", false, self.after_call(n, expired)));
-            }
-            Some(Call::Void(_)) => {
-                steps.push((
-                    "Stripe voids",
-                    false,
-                    self.after_call(n, with_intent(IntentStatus::Canceled)),
-                ));
-            }
-            Some(Call::Capture(_)) => {
-                let captured = with_intent(IntentStatus::Succeeded);
-                steps.push(("Stripe captures", false, self.after_call(n, captured)));
-                let gone = with_intent(IntentStatus::Canceled);
-                steps.push(("Stripe's authorisation is gone", true, self.after_call(n, gone)));
-            }
-            Some(Call::Refund(_)) => steps.push(("Stripe refunds", false, self.after_call(n, refunded()))),
-            None => {}
-        }
-        steps
-    }
-
-    /// After a call that changed something at Stripe: its answer may be read at once, or be lost, so that only a later
-    /// look tells.
-    fn after_call(&self, n: usize, session: Session) -> Self {
-        let world = self.with_session(n, session);
-        if self.answers_are_lost {
-            world
-        } else {
-            world.having_looked(n)
-        }
-    }
-
-    fn having_looked(self, n: usize) -> Self {
-        let Purchase {
-            payment: Some(payment),
-            session: Some(session),
-            ..
-        } = &self.purchases[n]
-        else {
-            return self;
-        };
-        match pay::decide(payment, pay::Command::Observe(view(n, session)), NOW) {
-            Ok(decision) => self.with_payment(n, decision),
-            Err(_) => self,
-        }
-    }
-
     fn alarm(&self, n: usize) -> Option<Self> {
         let deadline = self.purchases[n].deadline.as_ref()?;
         match expiration::domain::decide(Some(deadline), expiration::domain::Command::Fire, LATER) {
@@ -530,88 +433,6 @@ impl World {
             .expect("an order of this model")
     }
 
-    /// What must hold in every state.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        if !self.ticket.is_consistent() {
-            return Err("I1: more is reserved and sold than there is".into());
-        }
-        for (n, purchase) in self.purchases.iter().enumerate() {
-            let captured = purchase
-                .session
-                .as_ref()
-                .is_some_and(|session| session.intent == Some(IntentStatus::Succeeded));
-            let status = purchase.order.as_ref().map(|order| order.status);
-            let may_be = matches!(
-                status,
-                Some(
-                    OrderStatus::Accepted
-                        | OrderStatus::Complete
-                        | OrderStatus::Refunding
-                        | OrderStatus::Cancelled
-                )
-            );
-            if captured && !may_be {
-                return Err(format!(
-                    "I2: money was captured for order {n}, which is {status:?}"
-                ));
-            }
-        }
-        let complete = self
-            .purchases
-            .iter()
-            .filter_map(|purchase| purchase.order.as_ref());
-        let complete = complete
-            .filter(|order| order.status == OrderStatus::Complete)
-            .count();
-        if complete > self.ticket.details.quantity as usize {
-            return Err("I1: a ticket was sold twice".into());
-        }
-        Ok(())
-    }
-
-    /// What must hold when nothing but people could still act.
-    pub(crate) fn check_at_rest(&self) -> Result<(), String> {
-        for (n, purchase) in self.purchases.iter().enumerate() {
-            let held = purchase.hold.as_ref().map(|hold| hold.state);
-            let intent = purchase.session.as_ref().and_then(|session| session.intent);
-            let refunded = purchase.session.as_ref().is_some_and(|session| session.refunded);
-            let kept = intent == Some(IntentStatus::Succeeded) && !refunded;
-            let waits = purchase
-                .deadline
-                .as_ref()
-                .is_some_and(|deadline| deadline.state == DeadlineState::Waiting);
-            match purchase.order.as_ref().map(|order| order.status) {
-                None => {}
-                Some(OrderStatus::Complete) if kept && held == Some(HoldState::Sold) => {}
-                Some(OrderStatus::Cancelled) => {
-                    let open = purchase
-                        .session
-                        .as_ref()
-                        .is_some_and(|session| session.status == SessionStatus::Open);
-                    let authorised = intent == Some(IntentStatus::RequiresCapture);
-                    if kept
-                        || open
-                        || authorised
-                        || matches!(held, Some(HoldState::Held | HoldState::Sold))
-                        || waits
-                    {
-                        return Err(format!(
-                            "order {n} is cancelled, but: hold {held:?}, {:?}",
-                            purchase.session
-                        ));
-                    }
-                }
-                Some(status) => {
-                    return Err(format!(
-                        "order {n} hangs in {status:?}: hold {held:?}, {:?}",
-                        purchase.session
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// How the orders stand, in words.
     pub(crate) fn summary(&self) -> String {
         let status = |purchase: &Purchase| {
@@ -621,23 +442,5 @@ impl World {
                 .map_or("none", |order| order.status.as_str())
         };
         self.purchases.iter().map(status).collect::<Vec<_>>().join(" ")
-    }
-}
-
-fn view(n: usize, session: &Session) -> StripeView {
-    let minor = |there| if there { 1000 } else { 0 };
-    StripeView {
-        session: format!("cs_{n}"),
-        attempt: 1,
-        session_status: session.status,
-        url: (session.status == SessionStatus::Open).then(|| format!("https://stripe/{n}")),
-        intent: session.intent.map(|status| Intent {
-            id: format!("pi_{n}"),
-            status,
-            captured_minor: minor(status == IntentStatus::Succeeded),
-            refunded_minor: minor(session.refunded),
-            refund_pending_minor: 0,
-            refunds: u32::from(session.refunded),
-        }),
     }
 }
