@@ -152,7 +152,7 @@ pub struct Upstream(Form);
 #[derive(Clone)]
 enum Form {
     Http {
-        client: Client<HttpConnector, Full<Bytes>>,
+        client: Box<Client<HttpConnector, Full<Bytes>>>,
         urls: Box<ServiceUrls>,
     },
     InProcess {
@@ -173,7 +173,7 @@ impl Upstream {
             .pool_timer(TokioTimer::new())
             .build(connector);
         Upstream(Form::Http {
-            client,
+            client: Box::new(client),
             urls: Box::new(urls),
         })
     }
