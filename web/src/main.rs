@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use axum::Router;
 use axum::routing::get;
-use clap::Parser;
-use service::{Clock, Shutdown};
+use clap::{CommandFactory as _, Parser};
+use service::{Clock, Shutdown, parse_command_line};
 use tokio::net::TcpListener;
 
 /// The website of Boxoffice: pages in front of the five services.
@@ -19,7 +19,8 @@ struct Flags {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Flags::parse().config).await {
+    let flags: Flags = parse_command_line(Flags::command());
+    match run(flags.config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("web: {error}");

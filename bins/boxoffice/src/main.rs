@@ -13,8 +13,8 @@ mod system;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use service::{Shutdown, init_logs_from};
+use clap::CommandFactory as _;
+use service::{Shutdown, init_logs_from, parse_command_line};
 
 use crate::cli::Cli;
 
@@ -25,7 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const LOG_DEFAULT: &str = "warn";
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = parse_command_line(Cli::command());
     if let Err(error) = init_logs_from(cli.log_format, LOG_DEFAULT) {
         return not_started(&error);
     }

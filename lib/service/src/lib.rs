@@ -8,6 +8,7 @@
 
 mod access;
 mod clock;
+mod command_line;
 mod health;
 pub mod http;
 mod idempotency;
@@ -26,6 +27,7 @@ mod waiting;
 
 pub use access::{KeyRow, RevocationRow, feed, stage, tables};
 pub use clock::Clock;
+pub use command_line::parse_command_line;
 pub use health::{Health, Probe, router as health_router};
 pub use idempotency::{ClientKey, Once, Reply};
 pub use parts::Parts;

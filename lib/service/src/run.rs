@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue};
-use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{Args, CommandFactory as _, Parser};
 use tokio::net::TcpListener;
 
+use crate::command_line::parse_command_line;
 use crate::settings::{listen_default, listen_variable};
 use crate::{Service, Settings, Shutdown, StartError, health, http, server, start, telemetry};
 
@@ -47,34 +47,7 @@ fn configure<S: Service>() -> Config<S::Options> {
             arg.env(listen_variable(S::SOURCE))
                 .default_value(listen_default(S::SOURCE))
         });
-    let known = command.clone();
-    let matches = command.try_get_matches().unwrap_or_else(|error| {
-        name_variable(&known, &error);
-        error.exit()
-    });
-    Config::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
-}
-
-/// clap names the flag that is wrong; whoever has set the variable looks for that.
-fn name_variable(command: &Command, error: &clap::Error) {
-    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
-        return;
-    };
-    let long = flag
-        .split([' ', '='])
-        .next()
-        .and_then(|flag| flag.strip_prefix("--"));
-    let variable = command
-        .get_arguments()
-        .find(|arg| arg.get_long().is_some() && arg.get_long() == long)
-        .and_then(|arg| arg.get_env())
-        .filter(|variable| std::env::var_os(variable).is_some());
-    if let Some(variable) = variable {
-        #[allow(clippy::print_stderr, reason = "a person reads this")]
-        {
-            eprintln!("{} is not set right:", variable.display());
-        }
-    }
+    parse_command_line(command)
 }
 
 async fn serve<S: Service>(config: Config<S::Options>) -> Result<(), StartError> {

@@ -1,0 +1,37 @@
+//! Reading a program's command line, so that a mistake is named as whoever made it looks for it.
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{Command, FromArgMatches};
+
+/// What this process was told by flags and variables. A mistake ends the process with a sentence that names the
+/// variable, where one was to blame.
+pub fn parse_command_line<P: FromArgMatches>(command: Command) -> P {
+    let known = command.clone();
+    let matches = command.try_get_matches().unwrap_or_else(|error| {
+        name_variable(&known, &error);
+        error.exit()
+    });
+    P::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// clap names the flag that is wrong; whoever has set the variable looks for that.
+fn name_variable(command: &Command, error: &clap::Error) {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return;
+    };
+    let long = flag
+        .split([' ', '='])
+        .next()
+        .and_then(|flag| flag.strip_prefix("--"));
+    let variable = command
+        .get_arguments()
+        .find(|arg| arg.get_long().is_some() && arg.get_long() == long)
+        .and_then(|arg| arg.get_env())
+        .filter(|variable| std::env::var_os(variable).is_some());
+    if let Some(variable) = variable {
+        #[allow(clippy::print_stderr, reason = "a person reads this")]
+        {
+            eprintln!("{} is not set right:", variable.display());
+        }
+    }
+}
