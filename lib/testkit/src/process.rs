@@ -189,6 +189,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// SIGINT: what ctrl-C sends; [`Self::wait`] sees whether it ends.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
     /// SIGSTOP: it stands still, its sockets stay open.
     pub fn stop(&self) {
         self.signal(Signal::STOP);

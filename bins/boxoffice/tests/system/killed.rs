@@ -1,0 +1,37 @@
+//! kill -9 of everything: what was acknowledged is there again after the next start, and goes on.
+
+use crate::harness::{Deployment, Options, PrivateRedis, System, in_both_deployments};
+use crate::journey::purchase_while;
+use crate::person::Person;
+
+in_both_deployments!(
+    a_purchase_survives_kill_9_after_each_of_its_steps,
+    a_hold_that_ends_while_everything_is_down_is_released,
+);
+
+async fn a_purchase_survives_kill_9_after_each_of_its_steps(deployment: Deployment) {
+    let mut system = System::start(deployment, Options::default()).await;
+    purchase_while(&mut system, async |system: &mut System, _| {
+        kill_and_start_again(deployment, system).await
+    })
+    .await;
+}
+
+async fn a_hold_that_ends_while_everything_is_down_is_released(deployment: Deployment) {
+    let mut system = System::start(deployment, Options::short_hold()).await;
+    let (seller, buyer) = (Person::sign_up(&system).await, Person::sign_up(&system).await);
+    let ticket = seller.lists(1).await;
+    let order = buyer.orders(&ticket).await;
+    kill_and_start_again(deployment, &mut system).await;
+    buyer.sees_cancelled(&order, "expired").await;
+    buyer.sees_available(&ticket, 1).await;
+}
+
+async fn kill_and_start_again(deployment: Deployment, system: &mut System) {
+    let redis: Option<PrivateRedis> = (deployment == Deployment::OneProcess).then(|| system.private_redis());
+    system.kill();
+    if let Some(redis) = redis {
+        redis.is_gone_soon();
+    }
+    system.start_again().await;
+}
