@@ -6,18 +6,18 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{BusError, DUE_ORDERS_MAX, ScheduledSet};
+use bus::{Bus, BusError, DUE_ORDERS_MAX, ScheduledSet};
 use events::{OrderId, Timestamp};
-use service::Parts;
-use store::{Context, TransactError};
-use tokio::sync::Notify;
+use service::{Clock, Shutdown};
+use store::{Context, Store, TransactError};
 use tokio::time::sleep;
 
 use crate::consumer::stage;
 use crate::domain::{self, Command, Deadline, DeadlineError, DeadlineState, Decision};
+use crate::hints::{Hints, Noted};
 use crate::store::DeadlineIndexes;
 
 /// The longest sleep: a set that was lost, or a clock that was moved, is noticed this soon.
@@ -31,37 +31,7 @@ const GATHER: Duration = Duration::from_millis(20);
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// The name of the set in Redis.
-const SET_NAME: &str = "deadlines";
-
-/// Orders whose deadlines have just changed: what the consumer tells the alarm. A hint that is lost (a kill) is made up
-/// for when the set is compared with the store.
-#[derive(Debug, Default)]
-pub struct Hints {
-    orders: Mutex<Vec<OrderId>>,
-    arrived: Notify,
-}
-
-impl Hints {
-    /// This order's deadline was (or is about to be) changed.
-    pub fn push(&self, order: OrderId) {
-        self.orders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(order);
-        self.arrived.notify_one();
-    }
-
-    fn take(&self) -> Vec<OrderId> {
-        std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn give_back(&self, orders: Vec<OrderId>) {
-        self.orders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(orders);
-    }
-}
+pub const SET_NAME: &str = "deadlines";
 
 /// Why a step failed. The next one makes up for it.
 #[derive(Debug, thiserror::Error)]
@@ -76,33 +46,34 @@ pub enum AlarmError {
 
 /// The alarm clock of all deadlines.
 pub struct Alarm {
-    parts: Parts<DeadlineIndexes>,
+    store: Store<DeadlineIndexes>,
+    clock: Clock,
     set: ScheduledSet,
     hints: Arc<Hints>,
     /// Which connection the set was last filled over.
     filled_over: Option<u64>,
-    /// Whether the set's size was wrong when it was last looked at.
-    out_of_step: bool,
+    /// There were more hints than are kept: only filling the set anew makes up for it.
+    hints_lost: bool,
     failing: bool,
 }
 
 impl Alarm {
-    /// The alarm clock of this service.
-    pub fn new(parts: Parts<DeadlineIndexes>, hints: Arc<Hints>) -> Self {
-        let set = ScheduledSet::new(&parts.bus, SET_NAME);
+    /// The alarm clock of the deadlines in `store`. Nothing else may write the set.
+    pub fn new(store: Store<DeadlineIndexes>, bus: &Bus, clock: Clock, hints: Arc<Hints>) -> Self {
         Self {
-            parts,
-            set,
+            store,
+            clock,
+            set: ScheduledSet::new(bus, SET_NAME),
             hints,
             filled_over: None,
-            out_of_step: false,
+            hints_lost: false,
             failing: false,
         }
     }
 
     /// Rings until the shutdown begins.
-    pub async fn run(mut self) {
-        let stop = self.parts.shutdown.clone().wait();
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let stop = shutdown.wait();
         tokio::pin!(stop);
         loop {
             let hints = Arc::clone(&self.hints);
@@ -125,7 +96,7 @@ impl Alarm {
             tokio::select! {
                 () = &mut stop => return,
                 () = sleep(pause) => {}
-                () = hints.arrived.notified(), if !failing => sleep(GATHER.min(pause)).await,
+                () = hints.arrived(), if !failing => sleep(GATHER.min(pause)).await,
             }
         }
     }
@@ -137,7 +108,7 @@ impl Alarm {
     pub async fn ring_once(&mut self) -> Result<Duration, AlarmError> {
         self.carry_hints().await?;
         self.compare().await?;
-        let due = self.set.due(self.parts.clock.now(), DUE_ORDERS_MAX).await?;
+        let due = self.set.due(self.clock.now(), DUE_ORDERS_MAX).await?;
         let more = due.len() == DUE_ORDERS_MAX;
         if !due.is_empty() {
             self.announce(due).await?;
@@ -146,18 +117,19 @@ impl Alarm {
             return Ok(Duration::ZERO);
         }
         let next = self.set.next_deadline().await?;
-        let now = self.parts.clock.now();
+        let now = self.clock.now();
         Ok(next.map_or(SLEEP_MAX, |next| {
             next.since(now).clamp(Duration::from_millis(1), SLEEP_MAX)
         }))
     }
 
     async fn carry_hints(&mut self) -> Result<(), AlarmError> {
-        let orders = self.hints.take();
+        let Noted { orders, too_many } = self.hints.take();
+        self.hints_lost |= too_many;
         if orders.is_empty() {
             return Ok(());
         }
-        let result = self.carry(orders.clone()).await;
+        let result = self.carry(orders.iter().copied().collect()).await;
         if result.is_err() {
             self.hints.give_back(orders);
         }
@@ -167,7 +139,7 @@ impl Alarm {
     /// Puts into the set what the store says of these orders. It is read inside the writer: the answer comes after
     /// everything before it, the change that the hint is about included, is durable.
     async fn carry(&mut self, orders: Vec<OrderId>) -> Result<(), AlarmError> {
-        let read = self.parts.store.transact(self.context(), move |tx| {
+        let read = self.store.transact(self.context(), move |tx| {
             let mut waiting = HashMap::with_capacity(orders.len());
             for order in orders {
                 let deadline = tx.get::<Deadline>(&order)?;
@@ -191,21 +163,25 @@ impl Alarm {
         Ok(())
     }
 
-    /// Fills the set again after every (re)connect, and when its size is not what it should be twice in a row: a
-    /// single difference may be an order that is on its way.
+    /// Fills the set again after every (re)connect, and when its size is not what it must be. What the set has not been
+    /// told yet is no reason: only a difference that the hints which wait can't explain is.
     async fn compare(&mut self) -> Result<(), AlarmError> {
         let size = self.set.len().await?;
         let connection = self.set.opened().await;
-        let wanted = self.parts.store.read(DeadlineIndexes::waiting_count);
-        let wrong = size != wanted;
-        let lost = wrong && std::mem::replace(&mut self.out_of_step, wrong);
-        self.out_of_step = wrong && !lost;
-        if self.filled_over == Some(connection) && !lost {
+        // The writer runs one thing at a time: in a transaction, the count and the hints are of the same moment.
+        let hints = Arc::clone(&self.hints);
+        let counted = self.store.transact(self.context(), move |tx| {
+            let waiting = tx.indexes().waiting_count();
+            Ok::<_, TransactError<Infallible>>((waiting, hints.pending()))
+        });
+        let (waiting, pending) = counted.await?;
+        let astray = self.hints_lost || size.abs_diff(waiting) > pending;
+        if self.filled_over == Some(connection) && !astray {
             return Ok(());
         }
-        let waiting: Vec<(OrderId, Timestamp)> = self.parts.store.read(|indexes| indexes.waiting().collect());
-        if size > waiting.len() {
-            // Something is in it that is not waited for; it would ring once for nothing, but count for ever.
+        let waiting: Vec<(OrderId, Timestamp)> = self.store.read(|indexes| indexes.waiting().collect());
+        if self.hints_lost || size > waiting.len() {
+            // Something is in it that is not waited for; it would ring once for nothing, but count until then.
             self.set.clear().await?;
         }
         self.set.schedule(&waiting).await?;
@@ -214,12 +190,13 @@ impl Alarm {
             "the scheduled set was filled from the store"
         );
         self.filled_over = Some(connection);
+        self.hints_lost = false;
         Ok(())
     }
 
     /// Commits `order:expired` for those whose time has come, and then takes them out of the set.
     async fn announce(&mut self, due: Vec<OrderId>) -> Result<(), AlarmError> {
-        let announced = self.parts.store.transact(self.context(), move |tx| {
+        let announced = self.store.transact(self.context(), move |tx| {
             let mut over = Vec::with_capacity(due.len());
             let mut later = Vec::new();
             for order in due {
@@ -244,6 +221,6 @@ impl Alarm {
     }
 
     fn context(&self) -> Context {
-        Context::new(self.parts.clock.now())
+        Context::new(self.clock.now())
     }
 }

@@ -7,8 +7,8 @@ use bus::{Applied, Handler, Impossible};
 use events::{Envelope, Event, EventType, OrderId};
 use store::{TransactError, Txn};
 
-use crate::alarm::Hints;
 use crate::domain::{self, Command, Deadline, DeadlineError, Decision};
+use crate::hints::Hints;
 use crate::store::DeadlineIndexes;
 
 /// Applies the events of orders.
@@ -116,3 +116,6 @@ pub fn command(event: &Event) -> Option<(OrderId, Command)> {
         | Event::PaymentRefunded(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

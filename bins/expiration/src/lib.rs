@@ -8,6 +8,7 @@
 pub mod alarm;
 pub mod consumer;
 pub mod domain;
+pub mod hints;
 pub mod store;
 
 use std::sync::Arc;
@@ -16,8 +17,9 @@ use events::Source;
 use service::{Built, Parts, Service, StartError};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::alarm::{Alarm, Hints};
+use crate::alarm::Alarm;
 use crate::consumer::ExpirationHandler;
+use crate::hints::Hints;
 use crate::store::DeadlineIndexes;
 
 /// The expiration service.
@@ -40,7 +42,8 @@ impl Service for App {
         Options {}: Options,
     ) -> Result<Built<ExpirationHandler>, StartError> {
         let hints = Arc::new(Hints::default());
-        let alarm = Alarm::new(parts, Arc::clone(&hints));
-        Ok(Built::new(OpenApiRouter::new(), ExpirationHandler::new(hints)).task("alarm", alarm.run()))
+        let alarm = Alarm::new(parts.store, &parts.bus, parts.clock, Arc::clone(&hints));
+        let handler = ExpirationHandler::new(hints);
+        Ok(Built::new(OpenApiRouter::new(), handler).task("alarm", alarm.run(parts.shutdown)))
     }
 }

@@ -103,3 +103,6 @@ impl Record for Deadline {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
