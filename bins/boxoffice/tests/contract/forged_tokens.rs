@@ -1,0 +1,405 @@
+//! Tokens that somebody has made up, at every service: refused, whatever they claim.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use http::Method;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use ring::{digest, hmac};
+use serde_json::{Value, json};
+use testkit::{Client, Process, RedisServer, TempDir, eventually, temp_dir};
+
+use crate::app::{App, NOBODYS_ID, SOON};
+use crate::checks::problem;
+
+/// A part of a token, read: 0 is its header, 1 are its claims.
+pub(crate) fn part(token: &str, index: usize) -> Value {
+    let part = token.split('.').nth(index).expect("a token has three parts");
+    serde_json::from_slice(&BASE64.decode(part).unwrap()).unwrap()
+}
+
+/// A token with any header and claims and whatever `sign` makes of them.
+fn token(header: &Value, claims: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+    let message = format!(
+        "{}.{}",
+        BASE64.encode(header.to_string()),
+        BASE64.encode(claims.to_string())
+    );
+    let signature = BASE64.encode(sign(message.as_bytes()));
+    format!("{message}.{signature}")
+}
+
+/// The forger's own key.
+fn own_key() -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[42; 32]).unwrap()
+}
+
+fn own_public() -> String {
+    BASE64.encode(own_key().public_key().as_ref())
+}
+
+/// The name that the forger's key has by RFC 7638.
+fn own_kid() -> String {
+    let jwk = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, own_public());
+    BASE64.encode(digest::digest(&digest::SHA256, jwk.as_bytes()))
+}
+
+fn signed_by_own(message: &[u8]) -> Vec<u8> {
+    own_key().sign(message).as_ref().to_vec()
+}
+
+fn with(object: &Value, name: &str, value: Value) -> Value {
+    let mut object = object.clone();
+    object[name] = value;
+    object
+}
+
+fn without(object: &Value, name: &str) -> Value {
+    let mut object = object.clone();
+    object.as_object_mut().unwrap().remove(name);
+    object
+}
+
+/// Routes that need someone who is signed in, one of each service that knows people.
+const ROUTES: [(Method, &str); 4] = [
+    (Method::PUT, "/api/users/password"),
+    (Method::GET, "/api/tickets?seller=me"),
+    (Method::GET, "/api/orders"),
+    (Method::GET, "/api/payments/0193a4b6-0c00-7000-8000-000000000001"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_token_is_nobody_s_at_every_service() {
+    let app = App::start();
+    let ann = app.person("ann").await;
+    let good = ann.token();
+    let (header, claims) = (part(&good, 0), part(&good, 1));
+    let jwks = app.anyone().get("/api/users/jwks.json").expect(200).await.json();
+    let public = crate::app::text(&jwks["keys"][0], "x");
+    let hs256 = |key: &[u8]| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        token(&with(&header, "alg", json!("HS256")), &claims, move |message| {
+            hmac::sign(&key, message).as_ref().to_vec()
+        })
+    };
+    let parts: Vec<&str> = good.split('.').collect();
+    let other_claims = BASE64.encode(with(&claims, "sub", json!(NOBODYS_ID)).to_string());
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": own_public()});
+    let mut flipped = BASE64.decode(parts[2]).unwrap();
+    flipped[10] ^= 1;
+    let mine = |header: &Value| token(header, &claims, signed_by_own);
+    let forgeries = [
+        (
+            "an altered signature",
+            format!("{}.{}.{}", parts[0], parts[1], BASE64.encode(&flipped)),
+        ),
+        (
+            "somebody else's id",
+            format!("{}.{other_claims}.{}", parts[0], parts[2]),
+        ),
+        ("no signature", format!("{}.{}.", parts[0], parts[1])),
+        (
+            "half a signature",
+            format!("{}.{}.{}", parts[0], parts[1], &parts[2][..43]),
+        ),
+        ("a signature too many", format!("{good}.{}", parts[2])),
+        ("another key under the known name", mine(&header)),
+        (
+            "none",
+            token(&with(&header, "alg", json!("none")), &claims, |_| Vec::new()),
+        ),
+        (
+            "None",
+            token(&with(&header, "alg", json!("None")), &claims, |_| Vec::new()),
+        ),
+        (
+            "HS256 with the public key",
+            hs256(&BASE64.decode(&public).unwrap()),
+        ),
+        ("HS256 with the public key as text", hs256(public.as_bytes())),
+        ("HS256 with the key set", hs256(jwks.to_string().as_bytes())),
+        ("RS256", mine(&with(&header, "alg", json!("RS256")))),
+        ("ES256", mine(&with(&header, "alg", json!("ES256")))),
+        ("no algorithm", mine(&without(&header, "alg"))),
+        ("no name of a key", mine(&without(&header, "kid"))),
+        ("its own key", mine(&with(&header, "jwk", jwk))),
+        (
+            "its own key set",
+            mine(&with(&header, "jku", json!(format!("{}/keys", app.base())))),
+        ),
+        (
+            "a name that is a path",
+            mine(&with(&header, "kid", json!("../../dev/null"))),
+        ),
+        ("garbage", "garbage".to_owned()),
+        ("three parts of garbage", "a.b.c".to_owned()),
+        ("dots", "..".to_owned()),
+        (
+            "a header that is no object",
+            format!("{}.{}.{}", BASE64.encode("[]"), parts[1], parts[2]),
+        ),
+        (
+            "claims that are none",
+            format!("{}.{}.{}", parts[0], BASE64.encode("{}"), parts[2]),
+        ),
+        ("padding", format!("{good}==")),
+        ("ten kilobytes", "x".repeat(10 * 1024)),
+        (
+            "ten kilobytes of signature",
+            format!("{}.{}.{}", parts[0], parts[1], "A".repeat(10 * 1024)),
+        ),
+    ];
+    for (what, forged) in &forgeries {
+        let unknown_key = *what == "a name that is a path";
+        let by_cookie = app.anyone();
+        by_cookie.set_cookie("session", forged);
+        for client in [app.anyone().with_bearer(forged), by_cookie] {
+            for (method, path) in ROUTES {
+                // A key that is not known may be on its way: the services that can't know wait and say so.
+                let status = if unknown_key && !path.starts_with("/api/users") {
+                    503
+                } else {
+                    401
+                };
+                let answer = client.request(method, path).send().await;
+                assert_eq!(
+                    answer.status.as_u16(),
+                    status,
+                    "{what} at {path}: {}",
+                    answer.text()
+                );
+                problem(&answer, status);
+            }
+            let who = client.get("/api/users/currentuser").expect(200).await.json();
+            assert_eq!(who, json!({"currentUser": null}), "{what}");
+            if !unknown_key {
+                client.get("/api/tickets").expect(200).await;
+            }
+        }
+    }
+    is_somebody(&ann).await;
+}
+
+async fn is_somebody(client: &Client) {
+    for (method, path) in ROUTES {
+        let answer = client.request(method, path).send().await;
+        assert_ne!(answer.status, 401, "{}", answer.request);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_counts_where_and_how_it_should() {
+    let app = App::start();
+    let (ann, bob) = (app.person("ann").await, app.person("bob").await);
+    let send = async |headers: &[(&str, String)]| {
+        let client = app.anyone();
+        let mut request = client.get("/api/orders");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        request.send().await
+    };
+    let cookie = |token: &str| ("cookie", format!("session={token}"));
+    let bearer = |token: &str| ("authorization", format!("Bearer {token}"));
+    let (hers, his) = (ann.token(), bob.token());
+    for headers in [
+        vec![bearer(&hers)],
+        vec![cookie(&hers)],
+        vec![("authorization", format!("bearer {hers}"))],
+        vec![("authorization", format!("BEARER   {hers}"))],
+        vec![("cookie", format!("a=b; session={hers}; c=d"))],
+        vec![("cookie", "a=b".to_owned()), cookie(&hers)],
+        // Another scheme is a proxy's business.
+        vec![("authorization", "Basic YTpi".to_owned()), cookie(&hers)],
+    ] {
+        assert_eq!(send(&headers).await.status, 200, "{headers:?}");
+    }
+    for headers in [
+        vec![],
+        vec![bearer("")],
+        vec![("authorization", "Bearer".to_owned())],
+        vec![("authorization", hers.clone())],
+        vec![("authorization", format!("Basic {hers}"))],
+        vec![("cookie", format!("Session={hers}"))],
+        vec![("cookie", format!("xsession={hers}"))],
+        vec![("cookie", format!("__Host-session={hers}"))],
+        vec![("cookie", hers.clone())],
+        vec![bearer(&hers), bearer(&his)],
+        vec![bearer("nonsense"), cookie(&hers)],
+        vec![("x-access-token", hers.clone())],
+    ] {
+        problem(&send(&headers).await, 401);
+    }
+    // The header wins over the cookie, and of two cookies the first is taken: never a mixture.
+    ann.lists(1).await;
+    let client = app.anyone();
+    let request = client
+        .get("/api/tickets?seller=me")
+        .header("authorization", format!("Bearer {hers}"));
+    let mine = request
+        .header("cookie", format!("session={his}"))
+        .expect(200)
+        .await
+        .json();
+    assert_eq!(mine.as_array().map(Vec::len), Some(1));
+}
+
+/// Services as processes of their own, and auth played: so this test has a key that they trust.
+struct Trusting {
+    services: Vec<Process>,
+    redis: RedisServer,
+    _dir: TempDir,
+}
+
+impl Trusting {
+    fn start() -> Self {
+        let (redis, dir) = (RedisServer::start(), temp_dir());
+        let service = |name: &str| {
+            Process::of(name)
+                .arg("--listen")
+                .arg("127.0.0.1:0")
+                .arg("--data-dir")
+                .arg(dir.path())
+                .arg("--redis-url")
+                .arg(redis.url())
+                .arg("--public-url")
+                .arg("http://localhost")
+        };
+        let services = vec![
+            service("tickets").start(),
+            service("orders").start(),
+            service("payments")
+                .arg("--stripe-secret-key")
+                .arg("sk_test_boxoffice")
+                .arg("--stripe-webhook-secret")
+                .arg("whsec_boxoffice")
+                .arg("--stripe-api-base")
+                .arg("http://127.0.0.1:9")
+                .start(),
+        ];
+        let trusting = Self {
+            services,
+            redis,
+            _dir: dir,
+        };
+        trusting.publish_key();
+        trusting
+    }
+
+    /// Says on the bus what auth would say: that from now on tokens are signed with this key.
+    fn publish_key(&self) {
+        let (kid, time) = (own_kid(), "2026-01-01T00:00:00Z");
+        let envelope = json!({
+            "id": "auth-1-1", "source": "auth", "type": "key:published", "subject": kid, "time": time,
+            "dataschema": "urn:boxoffice:key:published:1", "traceparent": null, "epoch": 1, "seq": 1,
+            "entityversion": 1, "cause": null,
+            "data": {"kid": kid, "publicKey": own_public(), "usableFrom": time},
+        })
+        .to_string();
+        let entry = [
+            "XADD",
+            "events:auth",
+            "*",
+            "seq",
+            "1",
+            "type",
+            "key:published",
+            "subject",
+            &kid,
+            "envelope",
+            &envelope,
+        ];
+        self.redis.command(&entry).text().expect("redis takes the entry");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_key_does_not_make_every_token_good() {
+    let world = Trusting::start();
+    let header = json!({"typ": "JWT", "alg": "EdDSA", "kid": own_kid()});
+    let now = now();
+    let claims = json!({
+        "sub": "0193a4b6-0c00-7000-8000-000000000007", "email": "ann@example.org",
+        "sid": "0193a4b6-0c00-7000-8000-000000000008", "iat": now, "exp": now + 3_600, "aud": "boxoffice",
+    });
+    let sign = |header: &Value, claims: &Value| token(header, claims, signed_by_own);
+    let routes: Vec<(String, &str)> = world
+        .services
+        .iter()
+        .map(|service| service.base().to_owned())
+        .zip([
+            "/api/tickets?seller=me",
+            "/api/orders",
+            "/api/payments/0193a4b6-0c00-7000-8000-000000000001",
+        ])
+        .collect();
+    // The forger of this test can sign: with nothing wrong the token is good everywhere.
+    for (base, path) in &routes {
+        let client = Client::new(base).with_bearer(sign(&header, &claims));
+        eventually(&format!("{path} trusts the key"), SOON, async || {
+            let answer = client.get(*path).send().await;
+            (answer.status == 200 || answer.status == 404).then_some(())
+        })
+        .await;
+    }
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": own_public()});
+    let forgeries = [
+        ("expired", sign(&header, &with(&claims, "exp", json!(now - 1)))),
+        ("expired long ago", sign(&header, &with(&claims, "exp", json!(0)))),
+        ("no expiry", sign(&header, &without(&claims, "exp"))),
+        (
+            "an expiry that is text",
+            sign(&header, &with(&claims, "exp", json!("never"))),
+        ),
+        (
+            "another audience",
+            sign(&header, &with(&claims, "aud", json!("another system"))),
+        ),
+        ("no audience", sign(&header, &without(&claims, "aud"))),
+        (
+            "an audience of none",
+            sign(&header, &with(&claims, "aud", json!([]))),
+        ),
+        ("nobody's", sign(&header, &without(&claims, "sub"))),
+        (
+            "a name instead of an id",
+            sign(&header, &with(&claims, "sub", json!("admin"))),
+        ),
+        ("no session", sign(&header, &without(&claims, "sid"))),
+        ("its own key", sign(&with(&header, "jwk", jwk), &claims)),
+        (
+            "its own key set",
+            sign(&with(&header, "jku", json!("https://evil.example/keys")), &claims),
+        ),
+        (
+            "a certificate",
+            sign(&with(&header, "x5u", json!("https://evil.example/x")), &claims),
+        ),
+        ("a chain", sign(&with(&header, "x5c", json!(["AAAA"])), &claims)),
+        (
+            "something critical",
+            sign(&with(&header, "crit", json!(["exp"])), &claims),
+        ),
+        ("no name of a key", sign(&without(&header, "kid"), &claims)),
+        (
+            "another algorithm",
+            sign(&with(&header, "alg", json!("HS256")), &claims),
+        ),
+    ];
+    for (what, forged) in forgeries {
+        for (base, path) in &routes {
+            let answer = Client::new(base).with_bearer(&forged).get(*path).send().await;
+            assert_eq!(answer.status, 401, "{what} at {path}: {}", answer.text());
+            problem(&answer, 401);
+        }
+    }
+}
+
+/// The time of the services, in seconds since 1970.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "whoever plays auth needs auth's clock, and auth is another process"
+)]
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(now.unwrap().as_secs()).unwrap()
+}
