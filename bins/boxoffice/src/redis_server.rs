@@ -29,8 +29,10 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// The wait before a redis-server that died is started again.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 
-/// Starts the command that follows, and stops it when standard input ends.
-const KEEPER: &str = r#""$@" & child=$!; cat >/dev/null; kill -TERM "$child" 2>/dev/null; wait "$child""#;
+/// Starts the command that follows, stops it when standard input ends, and ends when it does, so that whoever waits
+/// for the keeper hears of its death. The input goes by another number, since a shell gives its background commands an
+/// empty one; the watcher is stopped in the end, so that it never signals a stranger who was given the same number.
+const KEEPER: &str = r#""$@" & child=$!; exec 3<&0; (cat <&3 >/dev/null; kill -TERM "$child" 2>/dev/null) & watcher=$!; wait "$child"; kill "$watcher" 2>/dev/null"#;
 
 /// Why there is no redis-server.
 #[derive(Debug, thiserror::Error)]

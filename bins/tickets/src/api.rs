@@ -229,7 +229,15 @@ async fn change(
         stage(tx, ticket.as_ref(), decision)?;
         next.ok_or(TransactError::Refused(TicketError::NotFound))
     });
-    changed.await.or_problem()
+    let changed = changed.await;
+    if let Err(TransactError::Conflict) = changed {
+        // Somebody else was faster. Whoever has named a version is told the same as a moment later: it is gone.
+        let now = parts.store.get::<Ticket>(&id).or_problem()?;
+        if now.is_some_and(|now| !expected.allows(now.version)) {
+            return Err(Problem::precondition_failed());
+        }
+    }
+    changed.or_problem()
 }
 
 /// The ticket with its `ETag`, or 304 if the client has it.

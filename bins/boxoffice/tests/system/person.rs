@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use http::Method;
 use serde_json::{Value, json};
 use testkit::{Client, Request, eventually};
 
@@ -97,6 +98,11 @@ impl Person {
         self.at(path).post(path, body)
     }
 
+    /// A POST without a body, at the service whose path it is.
+    pub(crate) fn post_nothing(&self, path: &str) -> Request<'_> {
+        self.at(path).request(Method::POST, path)
+    }
+
     /// A PUT, at the service whose path it is.
     pub(crate) fn put(&self, path: &str, body: &Value) -> Request<'_> {
         self.at(path).put(path, body)
@@ -109,7 +115,7 @@ impl Person {
 
     /// The client that an ingress would pick for a path.
     pub(crate) fn at(&self, path: &str) -> &Client {
-        match path.split('/').nth(2) {
+        match path.split(['/', '?']).nth(2) {
             Some("users") => &self.auth,
             Some("tickets") => &self.tickets,
             Some("orders") => &self.orders,

@@ -117,8 +117,8 @@ async fn a_refund_gives_the_money_and_the_ticket_back(deployment: Deployment) {
     let order = buyer.buys(&ticket).await;
 
     let refund = format!("/api/orders/{order}/refund");
-    buyer.post(&refund, &json!({})).expect(403).await;
-    seller.post(&refund, &json!({})).expect(202).await;
+    buyer.post_nothing(&refund).expect(403).await;
+    seller.post_nothing(&refund).expect(202).await;
     buyer.sees_cancelled(&order, "refunded").await;
     system
         .stripe()
@@ -126,7 +126,7 @@ async fn a_refund_gives_the_money_and_the_ticket_back(deployment: Deployment) {
         .await;
     buyer.sees_available(&ticket, 1).await;
     assert!(buyer.finds_on_sale(&ticket).await);
-    seller.post(&refund, &json!({})).expect(409).await;
+    seller.post_nothing(&refund).expect(409).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +161,7 @@ async fn a_seller_withdraws_what_nobody_has_reserved() {
 
     // What was sold can still be given back, and that relists nothing.
     seller
-        .post(&format!("/api/orders/{order}/refund"), &json!({}))
+        .post_nothing(&format!("/api/orders/{order}/refund"))
         .expect(202)
         .await;
     buyer.sees_cancelled(&order, "refunded").await;
