@@ -6,6 +6,9 @@
 //! `system` and `contract`; here it is about what a person sees.
 
 mod browser_log;
+mod expiry;
+mod gallery;
+mod open_pages;
 mod purchase;
 mod stage;
 mod webdriver;

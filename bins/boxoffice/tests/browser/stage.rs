@@ -2,14 +2,17 @@
 //!
 //! What a person does is written in the words of the pages, so that a test reads like what someone does.
 
-use serde_json::Value;
-use testkit::{Client, Process, TempDir};
+use serde_json::{Value, json};
+use testkit::{Client, Process, TempDir, eventually};
 
 use crate::browser_log;
-use crate::webdriver::{Browser, By, Scripts};
+use crate::webdriver::{Browser, By, SHOWN_MAX, Scripts};
 
 /// The password of everyone who signs up here.
 pub(crate) const PASSWORD: &str = "purple piano tuesday";
+
+/// Where every show of these tests is.
+const VENUE: &str = "Harbour Hall, Hamburg";
 
 /// The account that comes with the demo data; it may open the operators' page.
 pub(crate) const DEMO_EMAIL: &str = "demo@boxoffice.example";
@@ -66,9 +69,36 @@ impl System {
     /// Someone who uses the API instead, signed up.
     pub(crate) async fn api_person(&self, email: &str) -> Client {
         let client = Client::new(self.base());
-        let account = serde_json::json!({ "email": email, "password": PASSWORD });
+        let account = json!({ "email": email, "password": PASSWORD });
         client.post("/api/users/signup", &account).expect(201).await;
         client
+    }
+
+    /// Puts a ticket on sale without a browser and answers its id.
+    pub(crate) async fn lists_by_api(&self, seller: &Client, listing: &Listing) -> String {
+        let quantity: u32 = listing
+            .quantity
+            .parse()
+            .expect("a quantity of a test is a number");
+        let ticket = json!({
+            "title": listing.title,
+            "price": listing.price,
+            "quantity": quantity,
+            "venue": VENUE,
+            "startsAt": "2031-05-17T20:00:00+02:00",
+            "description": "Row 6, seats 11 and 12.",
+        });
+        seller.post("/api/tickets", &ticket).expect(201).await.field("id")
+    }
+
+    /// Waits until the API shows that so many of a ticket can be bought.
+    pub(crate) async fn eventually_available(&self, id: &str, available: u32) {
+        eventually(
+            &format!("{available} of the ticket are available"),
+            SHOWN_MAX,
+            async || (self.ticket(id).await["available"] == json!(available)).then_some(()),
+        )
+        .await;
     }
 
     /// A ticket as the API shows it.
@@ -118,9 +148,7 @@ impl Person {
     pub(crate) async fn lists(&self, listing: &Listing) -> String {
         self.opens("/tickets/new").await;
         self.browser.fill(By::Field("Title"), listing.title).await;
-        self.browser
-            .fill(By::Field("Venue (optional)"), "Harbour Hall, Hamburg")
-            .await;
+        self.browser.fill(By::Field("Venue (optional)"), VENUE).await;
         self.browser.fill(By::Field("Price of one"), listing.price).await;
         self.browser.fill(By::Field("How many"), listing.quantity).await;
         self.browser.click(By::button("Put on sale")).await;

@@ -71,6 +71,15 @@ pub(crate) enum By {
     Unfold(&'static str),
 }
 
+/// A key without a letter, as WebDriver numbers them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key(char);
+
+impl Key {
+    pub(crate) const ENTER: Self = Self('\u{E007}');
+    pub(crate) const TAB: Self = Self('\u{E004}');
+}
+
 /// What WebDriver refuses a command with.
 #[derive(Debug)]
 pub(crate) struct Refused {
@@ -165,11 +174,6 @@ impl Browser {
         self.post("url", json!({ "url": url.as_ref() })).await;
     }
 
-    /// Loads the page again, as someone without scripts does to see what is new.
-    pub(crate) async fn reload(&self) {
-        self.post("refresh", json!({})).await;
-    }
-
     /// The page's address.
     pub(crate) async fn url(&self) -> String {
         text_of(&self.get("url").await)
@@ -188,11 +192,6 @@ impl Browser {
     /// Puts a text into a field in place of what is in it.
     pub(crate) async fn fill(&self, by: By, text: &str) {
         self.on(&by, "clear", json!({})).await;
-        self.on(&by, "value", json!({ "text": text })).await;
-    }
-
-    /// Chooses or types in a field that can't be cleared: a select, a date.
-    pub(crate) async fn choose(&self, by: By, text: &str) {
         self.on(&by, "value", json!({ "text": text })).await;
     }
 
@@ -247,21 +246,44 @@ impl Browser {
     }
 
     /// Presses keys one after another, wherever the focus is.
-    pub(crate) async fn press(&self, keys: &str) {
-        let actions: Vec<Value> = keys
+    pub(crate) async fn press(&self, keys: &[Key]) {
+        self.types(&keys.iter().map(|key| key.0).collect::<String>())
+            .await;
+    }
+
+    /// Types a text, wherever the focus is.
+    pub(crate) async fn types(&self, text: &str) {
+        let stroke = |kind: &str, key: char| json!({ "type": kind, "value": key.to_string() });
+        let strokes: Vec<Value> = text
             .chars()
-            .flat_map(|key| {
-                [
-                    json!({ "type": "keyDown", "value": key.to_string() }),
-                    json!({ "type": "keyUp", "value": key.to_string() }),
-                ]
-            })
+            .flat_map(|key| [stroke("keyDown", key), stroke("keyUp", key)])
             .collect();
-        self.post(
-            "actions",
-            json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] }),
-        )
-        .await;
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
+        self.post("actions", json!({ "actions": [keyboard] })).await;
+    }
+
+    /// The window that is looked at.
+    pub(crate) async fn window(&self) -> String {
+        text_of(&self.get("window").await)
+    }
+
+    /// Opens another window and looks at that one.
+    pub(crate) async fn opens_window(&self) -> String {
+        let opened = self.post("window/new", json!({ "type": "window" })).await;
+        let window = text_of(&opened["handle"]);
+        self.turns_to(&window).await;
+        window
+    }
+
+    /// Looks at another window.
+    pub(crate) async fn turns_to(&self, window: &str) {
+        self.post("window", json!({ "handle": window })).await;
+    }
+
+    /// Closes the window that is looked at.
+    pub(crate) async fn closes_window(&self) {
+        let closed = self.command(self.client.delete(self.path("window"))).await;
+        closed.unwrap_or_else(|refused| panic!("closing a window: {refused}"));
     }
 
     /// A command of Chromium's own protocol.
