@@ -9,6 +9,7 @@
 mod access;
 mod clock;
 mod command_line;
+mod description;
 mod health;
 pub mod http;
 mod idempotency;

@@ -13,7 +13,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::access::{self, WithAccess};
 use crate::health::{Health, Probe};
-use crate::{Built, Clock, Parts, Service, Settings, Shutdown, ShutdownTrigger, StartError, Task, internal};
+use crate::{
+    Built, Clock, Parts, Service, Settings, Shutdown, ShutdownTrigger, StartError, Task, description,
+    internal,
+};
 
 /// How often what has run out is cleared away: remembered answers and old revocations.
 /// The outbox is the relay's to trim: it knows what is published.
@@ -102,6 +105,7 @@ fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>) -> 
         .chain(shared.into_iter().map(|task| supervised(task, &stop)))
         .collect();
     let (api, openapi) = api.split_for_parts();
+    let openapi = description::complete(openapi, parts.access.cookies);
     let probe = probe(&parts, Arc::clone(&alive));
     Started {
         source: S::SOURCE,
