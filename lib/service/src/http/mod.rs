@@ -3,6 +3,7 @@
 //!
 //! Handlers take these instead of axum's own, whose refusals are plain text.
 
+mod body_limit;
 mod conditional;
 mod decimal;
 mod describe;
