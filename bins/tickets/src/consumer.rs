@@ -107,3 +107,6 @@ fn claim(order: &OrderSnapshot) -> Claim {
         ordered_at: order.created_at,
     }
 }
+
+#[cfg(test)]
+mod tests;

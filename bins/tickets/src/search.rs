@@ -5,7 +5,9 @@
 //! by itself. What one search may look at is bounded ([`ENTRIES_PER_SEARCH_MAX`]): past that, the page ends early
 //! and its cursor says where to go on.
 
-use std::cmp::Reverse;
+mod query;
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -14,66 +16,27 @@ use store::{Change, Indexes, Tables};
 
 use crate::domain::{Hold, Ticket};
 
+pub use query::{Filter, Found, Place, Sort};
+pub use words::words;
+
 /// The most index entries that one search looks at.
 pub const ENTRIES_PER_SEARCH_MAX: usize = 20_000;
 
 /// The most tickets that may share a word for that word to drive a search by itself.
 const RARE_WORD_TICKETS_MAX: usize = 1_000;
 
-/// The most words of one ticket that are indexed, and of one query that are looked for.
-const WORDS_MAX: usize = 24;
+/// The most words of one ticket that are indexed: more than a title and a venue of the longest usually have.
+const WORDS_MAX: usize = 64;
 
-/// The longest part of a word that is indexed, in characters.
-const WORD_CHARS_MAX: usize = 24;
-
-/// The order of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Sort {
-    /// The latest listing first.
-    #[default]
-    Newest,
-    /// The earliest show first; those without a date last.
-    Date,
-    /// The cheapest first.
-    Price,
-    /// The dearest first.
-    PriceDescending,
+/// A ticket on sale, as the searches know it.
+#[derive(Debug, PartialEq, Eq)]
+struct OnSale {
+    facts: Facts,
+    /// Its words, spaces in between: so that testing one ticket costs the same however many words there are in all.
+    words: Box<str>,
 }
 
-/// What a list is narrowed to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Filter {
-    /// Words that all occur in title or venue; the last may be the beginning of one.
-    pub words: Vec<String>,
-    /// Shows that begin then or later.
-    pub from: Option<Timestamp>,
-    /// Shows that begin then or earlier.
-    pub to: Option<Timestamp>,
-    /// At least this price, in thousandths of a major unit.
-    pub min_price: Option<i64>,
-    /// At most this price, in thousandths of a major unit.
-    pub max_price: Option<i64>,
-}
-
-/// A place in a list: the sort key and id of the last ticket that was looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The sort key of that ticket; 0 when sorted by age.
-    pub key: i64,
-    /// Which ticket.
-    pub id: TicketId,
-}
-
-/// A page of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Found {
-    /// The tickets, in order.
-    pub ids: Vec<TicketId>,
-    /// Where the next page begins, if there may be one.
-    pub next: Option<Place>,
-}
-
-/// What the searches need to know of a ticket on sale.
+/// What searches filter and sort by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Facts {
     /// When the show begins, in microseconds; the end of time if not said.
@@ -82,10 +45,27 @@ struct Facts {
     price: i64,
 }
 
+/// How much work one search may be. Tests have smaller ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bounds {
+    entries_per_search_max: usize,
+    rare_word_tickets_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            entries_per_search_max: ENTRIES_PER_SEARCH_MAX,
+            rare_word_tickets_max: RARE_WORD_TICKETS_MAX,
+        }
+    }
+}
+
 /// The indexes of the tickets store.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct TicketIndexes {
-    on_sale: HashMap<TicketId, Facts>,
+    bounds: Bounds,
+    on_sale: HashMap<TicketId, OnSale>,
     by_age: BTreeSet<TicketId>,
     by_date: BTreeSet<(i64, TicketId)>,
     by_price: BTreeSet<(i64, TicketId)>,
@@ -163,18 +143,6 @@ pub fn price_key(price: events::Money) -> i64 {
     price.minor() * 10_i64.pow(3_u32.saturating_sub(price.currency().decimals()))
 }
 
-/// The words of a text, in lower case, each cut to what is indexed.
-pub fn words(text: &str) -> impl Iterator<Item = String> + '_ {
-    text.split(|character: char| !character.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(|word| {
-            word.chars()
-                .flat_map(char::to_lowercase)
-                .take(WORD_CHARS_MAX)
-                .collect()
-        })
-}
-
 impl TicketIndexes {
     /// How many tickets are on sale.
     pub fn on_sale_count(&self) -> usize {
@@ -189,17 +157,17 @@ impl TicketIndexes {
             .enumerate()
             .min_by_key(|(index, word)| self.spread(filter, *index, word));
         if let Some((index, word)) = rarest
-            && self.spread(filter, index, word) <= RARE_WORD_TICKETS_MAX
+            && self.spread(filter, index, word) <= self.bounds.rare_word_tickets_max
         {
             let mut places: Vec<Place> = self
                 .with_word(filter, index, word)
                 .filter_map(|id| self.place(sort, id))
                 .collect();
-            places.sort_unstable_by(|a, b| compare(sort, *a, *b));
+            places.sort_unstable_by(|a, b| sort.compare(*a, *b));
             places.dedup();
             let rest = places
                 .into_iter()
-                .filter(|place| after.is_none_or(|after| compare(sort, *place, after).is_gt()));
+                .filter(|place| after.is_none_or(|after| sort.compare(*place, after).is_gt()));
             return self.page(filter, rest, limit);
         }
         match sort {
@@ -270,11 +238,16 @@ impl TicketIndexes {
             self.by_seller.insert((ticket.seller_id, ticket.id));
         }
         if shown.on_sale {
-            self.on_sale.insert(ticket.id, shown.facts);
+            let words = shown.words();
+            let on_sale = OnSale {
+                facts: shown.facts,
+                words: Vec::from_iter(words.iter().map(String::as_str)).join(" ").into(),
+            };
+            self.on_sale.insert(ticket.id, on_sale);
             self.by_age.insert(ticket.id);
             self.by_date.insert((shown.facts.starts_at, ticket.id));
             self.by_price.insert((shown.facts.price, ticket.id));
-            for word in shown.words() {
+            for word in words {
                 self.by_word.entry(word).or_default().insert(ticket.id);
             }
         }
@@ -325,7 +298,7 @@ impl TicketIndexes {
         let mut count = 0;
         for tickets in self.matching(filter, index, word) {
             count += tickets.len();
-            if count > RARE_WORD_TICKETS_MAX {
+            if count > self.bounds.rare_word_tickets_max {
                 break;
             }
         }
@@ -342,7 +315,7 @@ impl TicketIndexes {
     }
 
     fn place(&self, sort: Sort, id: TicketId) -> Option<Place> {
-        let facts = self.on_sale.get(&id)?;
+        let facts = self.on_sale.get(&id)?.facts;
         let key = match sort {
             Sort::Newest => 0,
             Sort::Date => facts.starts_at,
@@ -352,7 +325,7 @@ impl TicketIndexes {
     }
 
     fn fits(&self, filter: &Filter, id: TicketId) -> bool {
-        let Some(facts) = self.on_sale.get(&id) else {
+        let Some(OnSale { facts, words }) = self.on_sale.get(&id) else {
             return false;
         };
         let dated = facts.starts_at != i64::MAX;
@@ -365,8 +338,10 @@ impl TicketIndexes {
             && filter.min_price.is_none_or(|min| facts.price >= min)
             && filter.max_price.is_none_or(|max| facts.price <= max)
             && filter.words.iter().enumerate().all(|(index, word)| {
-                self.matching(filter, index, word)
-                    .any(|tickets| tickets.contains(&id))
+                let is_last = index + 1 == filter.words.len();
+                words
+                    .split(' ')
+                    .any(|known| known == word || (is_last && known.starts_with(word.as_str())))
             })
     }
 
@@ -374,12 +349,16 @@ impl TicketIndexes {
         let mut found = Found::default();
         let mut last = None;
         for (looked_at, place) in places.enumerate() {
-            // One more than asked for tells whether there is a next page.
-            if found.ids.len() == limit || looked_at == ENTRIES_PER_SEARCH_MAX {
+            if looked_at == self.bounds.entries_per_search_max {
                 found.next = last;
                 break;
             }
             if self.fits(filter, place.id) {
+                // Only one more that fits tells that there is a next page.
+                if found.ids.len() == limit {
+                    found.next = last;
+                    break;
+                }
                 found.ids.push(place.id);
             }
             last = Some(place);
@@ -403,10 +382,5 @@ fn ascending(
         .map(|(key, id)| Place { key: *key, id: *id })
 }
 
-fn compare(sort: Sort, a: Place, b: Place) -> std::cmp::Ordering {
-    match sort {
-        Sort::Newest => Reverse(a.id).cmp(&Reverse(b.id)),
-        Sort::Date | Sort::Price => (a.key, a.id).cmp(&(b.key, b.id)),
-        Sort::PriceDescending => Reverse((a.key, a.id)).cmp(&Reverse((b.key, b.id))),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -167,3 +167,6 @@ impl Record for Hold {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
