@@ -45,25 +45,37 @@ impl Handler<OrderIndexes> for OrdersHandler {
         match meaning(&envelope.event) {
             None => Ok(Applied::Done),
             Some(Meaning::Ticket(ticket)) => {
-                tx.put_any(TicketView::from(ticket))?;
-                Ok(Applied::Done)
+                let known = tx.get::<TicketView>(&ticket.id)?;
+                match TicketView::heard(known.as_ref(), ticket) {
+                    Ok(view) => {
+                        tx.put_any(view)?;
+                        Ok(Applied::Done)
+                    }
+                    Err(error) => not_applied(error),
+                }
             }
             Some(Meaning::Order(id, command)) => {
-                let impossible = |what: String| TransactError::Refused(Impossible(what));
-                let order = tx
-                    .get::<Order>(&id)?
-                    .ok_or_else(|| impossible("there is no such order".into()))?;
+                let Some(order) = tx.get::<Order>(&id)? else {
+                    return not_applied(OrderError::NotFound);
+                };
                 match domain::decide(&order, command, tx.now()) {
                     Ok(decision) => {
                         stage(tx, Some(&order), decision)?;
                         Ok(Applied::Done)
                     }
-                    Err(OrderError::Stale(reason)) => Ok(Applied::Stale(reason)),
-                    Err(error) => Err(impossible(error.to_string())),
+                    Err(error) => not_applied(error),
                 }
             }
         }
     }
+}
+
+/// An event that changes nothing: because it came too late, or because it must not be.
+fn not_applied(error: OrderError) -> Result<Applied, TransactError<Impossible>> {
+    if let OrderError::Stale(reason) = error {
+        return Ok(Applied::Stale(reason));
+    }
+    Err(TransactError::Refused(Impossible(error.to_string())))
 }
 
 /// Stages a decision about `before`: row and events together.
@@ -120,3 +132,6 @@ fn why(change: &TicketChange) -> RejectReason {
     // Every rejection says why; one that did not would be a ticket that can't be had.
     change.reason.unwrap_or(RejectReason::SoldOut)
 }
+
+#[cfg(test)]
+mod tests;

@@ -181,6 +181,19 @@ pub fn decide(order: &Order, command: Command, now: Timestamp) -> Result<Decisio
 }
 
 impl TicketView {
+    /// What is known of a ticket once its owner service has said how it is.
+    ///
+    /// # Errors
+    /// [`OrderError::Stale`] when `known` is as new: an event that an operator replays must not bring an old state back.
+    pub fn heard(known: Option<&Self>, ticket: &TicketSnapshot) -> Result<Self, OrderError> {
+        if known.is_some_and(|known| known.version >= ticket.version) {
+            return Err(OrderError::Stale(
+                "the ticket is known in this version or a later one",
+            ));
+        }
+        Ok(Self::from(ticket))
+    }
+
     fn ordered(&self) -> OrderedTicket {
         OrderedTicket {
             id: self.id,

@@ -54,7 +54,7 @@ struct TicketViewV1 {
 }
 
 /// The indexes of the orders store.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct OrderIndexes {
     claimed: HashMap<TicketId, u32>,
     by_buyer: BTreeSet<(UserId, OrderId)>,
@@ -240,3 +240,6 @@ impl Record for TicketView {
 fn unknown(what: &str) -> DecodeError {
     DecodeError::Invalid(format!("an order's {what} is unknown"))
 }
+
+#[cfg(test)]
+mod tests;
