@@ -54,11 +54,15 @@ where
     }
 }
 
-/// Reads one JSON value, all of it.
+/// Reads one JSON object, all of it. What comes as a list is refused: serde would take it for a struct whose fields
+/// are given by position, which nobody has promised.
 ///
 /// # Errors
 /// A 400 that names the field, where one is to blame.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::bad_request("The body must be an object"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -134,6 +138,7 @@ mod tests {
             ),
             ("{}x", Some("title"), "Title is required"),
             ("[]", None, "The body must be an object"),
+            (" [\"x\",1]", None, "The body must be an object"),
             ("null", None, "The body must be an object"),
             (r#"{"price":1}"#, Some("title"), "Title is required"),
             (r#"{"title":"x"}"#, Some("price"), "Price is required"),
