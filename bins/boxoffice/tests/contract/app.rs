@@ -15,6 +15,9 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// An id of the right form that nobody has been given, so old that nobody waits for it to appear.
 pub(crate) const NOBODYS_ID: &str = "0193a4b6-0c00-7000-8000-000000000001";
 
+/// What logs for itself and not for us.
+const STRIPE_CLIENT: &str = "stripe_webhook::webhook";
+
 /// One `boxoffice`, all services in one process, on a directory of its own.
 ///
 /// Dropping it fails the test if the program has logged an error: an answer may be right, and its reason still be a
@@ -96,6 +99,8 @@ impl Drop for App {
         let faults: Vec<&str> = printed
             .lines()
             .filter(|line| line.contains("ERROR") || line.contains("panicked"))
+            // Stripe's client logs by itself, as an error, that a signed notice is of no kind that it knows.
+            .filter(|line| !line.contains(STRIPE_CLIENT))
             .collect();
         assert!(faults.is_empty(), "it has logged errors:\n{}", faults.join("\n"));
     }
@@ -148,13 +153,12 @@ impl Person {
         order
     }
 
-    /// Orders pieces of a ticket, pays them, and waits until they are sold, by the word of the seller's service too.
-    pub(crate) async fn buys(&self, app: &App, ticket: &str, quantity: u32) -> String {
-        let order = self.reserves(ticket, quantity).await;
+    /// Pays an order on the stand-in's page and waits until it is complete.
+    pub(crate) async fn pays(&self, app: &App, order: &str) {
+        self.sees(order, "awaiting:payment").await;
         let payment = self.post("/api/payments", &json!({"orderId": order}));
         app.pay(&payment.expect(201).await.field("url")).await;
-        self.sees(&order, "complete").await;
-        order
+        self.sees(order, "complete").await;
     }
 
     /// Waits until an order of this person's has a status, and gives it.

@@ -97,9 +97,13 @@ async fn a_body_that_does_not_fit_is_refused_by_every_route() {
             problem(&taker.ask(&ann).send().await, 415);
             problem(&taker.ask(&ann).body("application/json", "").send().await, 400);
         }
+        // serde takes a list for a struct whose fields are given by position; the contract does not.
+        let values: Vec<&Value> = taker.good.as_object().unwrap().values().collect();
+        let by_position = serde_json::to_vec(&values).unwrap();
         let deep = "[".repeat(20_000);
         let deep_field = format!("{{\"x\":{}", "{\"x\":".repeat(10_000));
-        let broken: [&[u8]; 14] = [
+        let broken: [&[u8]; 15] = [
+            &by_position,
             b"{",
             b"[]",
             b"null",
@@ -192,11 +196,7 @@ async fn refuses_fields(taker: &Taker, ann: &Person, good: &str) {
     for unknown in ["role", "userId", "version", "__proto__", "Title", "id", ""] {
         let mut body = taker.good.clone();
         body[unknown] = json!("admin");
-        let answer = send(body.to_string()).await;
-        problem(&answer, 400);
-        if !unknown.is_empty() {
-            blames(&answer, &[unknown]);
-        }
+        blames(&send(body.to_string()).await, &[unknown]);
     }
 }
 

@@ -57,3 +57,25 @@ async fn tries_run_out_for_an_account_and_for_an_address() {
     ann.get("/api/orders").expect(200).await;
     ann.lists(1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_is_believed_and_nobody_behind_it() {
+    let app = App::with(&["--trusted-proxies", "127.0.0.1"]);
+    let client = app.anyone();
+    let attempt = async |number: usize, forwarded: &str| {
+        let body = json!({"email": format!("user{number}@example.org"), "password": "not the password"});
+        let request = client
+            .post("/api/users/signin", &body)
+            .header("x-forwarded-for", forwarded);
+        request.send().await.status.as_u16()
+    };
+    // The proxy adds the address that it has seen; what its client has put before that is made up.
+    let mut made_up = Vec::new();
+    for number in 0..TRIES {
+        made_up.push(attempt(number, &format!("198.51.100.{number}, 203.0.113.1")).await);
+    }
+    assert_eq!(made_up.first(), Some(&400), "{made_up:?}");
+    assert_eq!(made_up.last(), Some(&429), "{made_up:?}");
+    // Another address behind the same proxy has its own tries.
+    assert_eq!(attempt(0, "203.0.113.2").await, 400);
+}
