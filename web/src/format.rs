@@ -28,7 +28,6 @@ pub(crate) fn money(amount: &Decimal, currency: &str) -> String {
         None => (false, amount.as_str()),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let decimals = decimals(&currency);
     let mut out = String::with_capacity(24);
     if negative {
         out.push('−');
@@ -46,7 +45,20 @@ pub(crate) fn money(amount: &Decimal, currency: &str) -> String {
         }
         out.push(digit);
     }
-    // Digits beyond the currency's own are shown, not cut: a wrong amount must not look right.
+    push_fraction(&mut out, fraction, decimals(&currency));
+    out
+}
+
+/// An amount as one types it into a form: `1250.00`.
+pub(crate) fn plain(amount: &Decimal, currency: &str) -> String {
+    let (whole, fraction) = amount.as_str().split_once('.').unwrap_or((amount.as_str(), ""));
+    let mut out = whole.to_owned();
+    push_fraction(&mut out, fraction, decimals(&currency.to_ascii_lowercase()));
+    out
+}
+
+/// Digits beyond the currency's own are shown, not cut: a wrong amount must not look right.
+fn push_fraction(out: &mut String, fraction: &str, decimals: usize) {
     let fraction = fraction.trim_end_matches('0');
     if decimals > 0 || !fraction.is_empty() {
         out.push('.');
@@ -55,7 +67,6 @@ pub(crate) fn money(amount: &Decimal, currency: &str) -> String {
             out.push('0');
         }
     }
-    out
 }
 
 fn decimals(currency: &str) -> usize {
@@ -278,6 +289,13 @@ mod tests {
             ("-3", "gbp", "−£3.00"),
         ] {
             assert_eq!(money(&amount(text), currency), shown);
+        }
+        for (text, currency, typed) in [
+            ("1249.5", "usd", "1249.50"),
+            ("45", "EUR", "45.00"),
+            ("100000", "jpy", "100000"),
+        ] {
+            assert_eq!(plain(&amount(text), currency), typed);
         }
     }
 

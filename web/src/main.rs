@@ -3,11 +3,15 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use axum::Router;
 use axum::routing::get;
+use axum::{Json, Router};
 use clap::{CommandFactory as _, Parser};
-use service::{Clock, Shutdown, parse_command_line};
+use serde_json::json;
+use service::{Clock, Shutdown, parse_command_line, print_line};
 use tokio::net::TcpListener;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The website of Boxoffice: pages in front of the five services.
 #[derive(Parser)]
@@ -31,6 +35,7 @@ async fn main() -> ExitCode {
 
 async fn run(config: web::Config) -> Result<(), Box<dyn Error>> {
     service::init_logs(config.log_format)?;
+    service::metrics();
     let shutdown = Shutdown::on_signals()?;
     let address = config.listen;
     let listener = TcpListener::bind(address)
@@ -47,7 +52,7 @@ async fn run(config: web::Config) -> Result<(), Box<dyn Error>> {
         .settings(web::Clock::of_process(Clock::new()))
         .with_shutdown(shutdown.clone());
     let router = web::router(settings, upstream);
-    println!("listening on http://{}", listener.local_addr()?);
+    print_line(&format!("listening on http://{}", listener.local_addr()?));
     service::serve(listener, router, shutdown).await;
     Ok(())
 }
@@ -56,7 +61,7 @@ async fn run(config: web::Config) -> Result<(), Box<dyn Error>> {
 /// services missing, since then its pages say so.
 fn internal_routes() -> Router {
     Router::new()
-        .route("/healthz", get(async || "live"))
-        .route("/readyz", get(async || "ready"))
+        .route("/healthz", get(async || Json(json!({ "live": true }))))
+        .route("/readyz", get(async || Json(json!({ "ready": true }))))
         .route("/metrics", get(async || service::metrics().render()))
 }

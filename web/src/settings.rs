@@ -20,38 +20,78 @@ pub const LIVE_STREAMS_MAX: usize = 1_000;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// Address to listen on; port 0 takes a free one and prints it.
-    #[arg(long, env = "WEB_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "WEB_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
     pub listen: SocketAddr,
     /// Address for /healthz, /readyz and /metrics, which are for the inside only; without it there are none.
-    #[arg(long, env = "WEB_INTERNAL_LISTEN")]
+    #[arg(long, value_name = "ADDR", env = "WEB_INTERNAL_LISTEN")]
     pub internal_listen: Option<SocketAddr>,
     /// How log lines look; RUST_LOG says which there are (default: info).
     #[arg(long, env = "BOXOFFICE_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
     /// Base URL of the auth service.
-    #[arg(long, env = "AUTH_URL", default_value = "http://127.0.0.1:8081")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "AUTH_URL",
+        default_value = "http://127.0.0.1:8081"
+    )]
     pub auth_url: Uri,
     /// Base URL of the tickets service.
-    #[arg(long, env = "TICKETS_URL", default_value = "http://127.0.0.1:8082")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TICKETS_URL",
+        default_value = "http://127.0.0.1:8082"
+    )]
     pub tickets_url: Uri,
     /// Base URL of the orders service.
-    #[arg(long, env = "ORDERS_URL", default_value = "http://127.0.0.1:8083")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "ORDERS_URL",
+        default_value = "http://127.0.0.1:8083"
+    )]
     pub orders_url: Uri,
     /// Base URL of the expiration service.
-    #[arg(long, env = "EXPIRATION_URL", default_value = "http://127.0.0.1:8084")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "EXPIRATION_URL",
+        default_value = "http://127.0.0.1:8084"
+    )]
     pub expiration_url: Uri,
     /// Base URL of the payments service.
-    #[arg(long, env = "PAYMENTS_URL", default_value = "http://127.0.0.1:8085")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "PAYMENTS_URL",
+        default_value = "http://127.0.0.1:8085"
+    )]
     pub payments_url: Uri,
     /// Address under which browsers reach the site; https turns on Secure cookies and HSTS.
-    #[arg(long, env = "PUBLIC_URL", default_value = "http://localhost:8080")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "PUBLIC_URL",
+        default_value = "http://localhost:8080"
+    )]
     pub public_url: PublicUrl,
     /// Secret that form tokens are made with, at least 32 bytes, the same for every replica.
     /// Without it each start makes its own, and forms that were open before must be loaded again.
-    #[arg(long, env = "WEB_SECRET", hide_env_values = true)]
+    #[arg(long, value_name = "SECRET", env = "WEB_SECRET", hide_env_values = true)]
     pub web_secret: Option<Secret>,
     /// E-mail addresses of the operators, who may see /ops, separated by commas.
-    #[arg(long, env = "BOXOFFICE_OPERATORS", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "EMAILS",
+        env = "BOXOFFICE_OPERATORS",
+        value_delimiter = ','
+    )]
     pub operators: Vec<String>,
     /// Origins that the payment form may lead on to, separated by commas.
     #[arg(

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
+use clap::builder::BoolishValueParser;
 use service::LogFormat;
 
 /// A marketplace for tickets, all of it in one process: five services, the site, a private Redis, and a stand-in for
@@ -31,7 +32,7 @@ pub(crate) struct Cli {
     pub(crate) data_dir: PathBuf,
 
     /// Fill in a few sellers, some twenty tickets and an account to try things with
-    #[arg(long, env = "BOXOFFICE_DEMO")]
+    #[arg(long, env = "BOXOFFICE_DEMO", overrides_with = "demo", value_parser = BoolishValueParser::new())]
     pub(crate) demo: bool,
 
     /// A Redis that runs already; without it a private redis-server is started
@@ -51,12 +52,13 @@ pub(crate) struct Cli {
         long,
         value_name = "EMAILS",
         env = "BOXOFFICE_OPERATORS",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = email
     )]
     pub(crate) operators: Vec<String>,
 
     /// Lets the stand-in for Stripe be told to fail, for tests
-    #[arg(long, env = "STRIPE_FAKE_FAULTS", hide = true)]
+    #[arg(long, env = "STRIPE_FAKE_FAULTS", hide = true, value_parser = BoolishValueParser::new())]
     pub(crate) stripe_faults: bool,
 
     /// How log lines look; RUST_LOG says which there are (default: warn)
@@ -71,4 +73,13 @@ pub(crate) struct Cli {
 
     #[command(flatten, next_help_heading = "Stripe")]
     pub(crate) payments: payments::Options,
+}
+
+/// An operator is found by the address that they signed up with; what can't be one would be a silent mistake.
+fn email(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    match text.split_once('@') {
+        Some((name, host)) if !name.is_empty() && host.contains('.') => Ok(text.to_lowercase()),
+        _ => Err("is not an e-mail address"),
+    }
 }

@@ -1,6 +1,6 @@
 //! The data directory: one process at a time, and the secrets that outlive a start.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -47,7 +47,12 @@ impl DataDir {
                 cause,
             }
         };
-        std::fs::create_dir_all(path).map_err(io("making the directory"))?;
+        // The stores in it hold signing keys and password hashes: it is for its owner alone.
+        let mut folder = DirBuilder::new();
+        folder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+        folder.create(path).map_err(io("making the directory"))?;
         let file = path.join("boxoffice.lock");
         let open = OpenOptions::new()
             .read(true)

@@ -7,6 +7,7 @@
 mod cli;
 mod data_dir;
 mod demo;
+mod description;
 mod dispatch;
 mod redis_server;
 mod system;

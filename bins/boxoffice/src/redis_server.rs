@@ -5,6 +5,8 @@
 //! other end, so that even after `kill -9` of this process the redis-server is stopped.
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -33,6 +35,10 @@ const RESTART_AFTER: Duration = Duration::from_millis(500);
 /// for the keeper hears of its death. The input goes by another number, since a shell gives its background commands an
 /// empty one; the watcher is stopped in the end, so that it never signals a stranger who was given the same number.
 const KEEPER: &str = r#""$@" & child=$!; exec 3<&0; (cat <&3 >/dev/null; kill -TERM "$child" 2>/dev/null) & watcher=$!; wait "$child"; kill "$watcher" 2>/dev/null"#;
+
+/// Its own files, in its folder.
+const CONFIG_FILE: &str = "redis.conf";
+const LOG_FILE: &str = "redis.log";
 
 /// Why there is no redis-server.
 #[derive(Debug, thiserror::Error)]
@@ -71,20 +77,31 @@ pub(crate) enum RedisServerError {
         /// Which folder.
         folder: String,
     },
-    /// It does not answer, or ended at once.
-    #[error("the private redis-server did not start within {START_BOUND:?}; its log is {log}")]
+    /// It is there, but does not work.
+    #[error(
+        "{program} is no working redis-server. Correct BOXOFFICE_REDIS_SERVER or unset it, or name a running Redis in \
+         REDIS_URL"
+    )]
+    NotWorking {
+        /// Which program.
+        program: String,
+    },
+    /// It ended, or does not answer.
+    #[error("the private redis-server did not come up ({how}); {log} says why")]
     NotUp {
+        /// What was seen of it.
+        how: String,
         /// Where it says why.
         log: String,
     },
 }
 
 /// A running private redis-server.
-#[derive(Debug)]
 pub(crate) struct RedisServer {
     program: OsString,
     folder: PathBuf,
     address: SocketAddr,
+    password: String,
     keeper: Keeper,
 }
 
@@ -101,7 +118,7 @@ impl RedisServer {
     ///
     /// # Errors
     /// See [`RedisServerError`].
-    pub(crate) async fn start(folder: &Path) -> Result<Self, RedisServerError> {
+    pub(crate) async fn start(folder: &Path, password: &str) -> Result<Self, RedisServerError> {
         let prepare = |cause| RedisServerError::Prepare {
             folder: folder.display().to_string(),
             cause,
@@ -111,6 +128,8 @@ impl RedisServer {
         let folder = folder.canonicalize().map_err(prepare)?;
         wait_for_predecessor(&folder).await?;
         let program = find_program().ok_or(RedisServerError::Missing)?;
+        check(&program).await?;
+        write_config(&folder, password).map_err(prepare)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(prepare)?;
         let address = listener.local_addr().map_err(prepare)?;
         drop(listener);
@@ -119,6 +138,7 @@ impl RedisServer {
             program,
             folder,
             address,
+            password: password.to_owned(),
             keeper,
         };
         server.wait_until_up().await?;
@@ -127,7 +147,7 @@ impl RedisServer {
 
     /// The URL under which it is reached, now and after a restart.
     pub(crate) fn url(&self) -> String {
-        format!("redis://{}/", self.address)
+        format!("redis://:{}@{}/", self.password, self.address)
     }
 
     /// Starts it again whenever it ends, until `shutdown`; then stops it.
@@ -169,13 +189,14 @@ impl RedisServer {
     }
 
     fn log(&self) -> PathBuf {
-        self.folder.join("redis.log")
+        self.folder.join(LOG_FILE)
     }
 
     async fn wait_until_up(&mut self) -> Result<(), RedisServerError> {
         let deadline = Instant::now() + START_BOUND;
-        let not_up = RedisServerError::NotUp {
-            log: self.log().display().to_string(),
+        let not_up = |how: String| RedisServerError::NotUp {
+            how,
+            log: self.folder.join(LOG_FILE).display().to_string(),
         };
         while Instant::now() < deadline {
             if matches!(
@@ -184,18 +205,51 @@ impl RedisServer {
             ) {
                 return Ok(());
             }
-            if matches!(self.keeper.child.try_wait(), Ok(Some(_)) | Err(_)) {
-                return Err(not_up);
+            match self.keeper.child.try_wait() {
+                Ok(None) => {}
+                Ok(Some(status)) => return Err(not_up(format!("it ended at once with {status}"))),
+                Err(error) => return Err(not_up(format!("it can't be watched: {error}"))),
             }
             sleep(LOOK_AGAIN_AFTER).await;
         }
-        Err(not_up)
+        Err(not_up(format!("no answer within {} s", START_BOUND.as_secs())))
     }
+}
+
+/// Asks the program for its version: a mistake in its name should be told at once, and by name.
+async fn check(program: &OsString) -> Result<(), RedisServerError> {
+    let mut command = Command::new(program);
+    command
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    match command.status().await {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) | Err(_) => Err(RedisServerError::NotWorking {
+            program: program.to_string_lossy().into_owned(),
+        }),
+    }
+}
+
+/// The password goes through a file that its owner alone can read: whoever can write events can forge a signing key,
+/// and command lines are for everyone on the machine to see.
+fn write_config(folder: &Path, password: &str) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    writeln!(options.open(folder.join(CONFIG_FILE))?, "requirepass {password}")
 }
 
 fn launch(program: &OsString, folder: &Path, address: SocketAddr) -> Result<Keeper, RedisServerError> {
     let mut command = Command::new("sh");
-    command.arg("-c").arg(KEEPER).arg("redis-keeper").arg(program);
+    command
+        .arg("-c")
+        .arg(KEEPER)
+        .arg("redis-keeper")
+        .arg(program)
+        .arg(folder.join(CONFIG_FILE));
     command
         .arg("--bind")
         .arg(address.ip().to_string())
@@ -207,7 +261,7 @@ fn launch(program: &OsString, folder: &Path, address: SocketAddr) -> Result<Keep
         .arg("--pidfile")
         .arg(pid_file(folder))
         .arg("--logfile")
-        .arg(folder.join("redis.log"));
+        .arg(folder.join(LOG_FILE));
     command.args([
         "--appendonly",
         "yes",

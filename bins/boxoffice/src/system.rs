@@ -1,12 +1,13 @@
 //! Starting everything in order, saying so, and stopping it in the opposite order.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
 use events::Source;
 use service::http::edge;
-use service::{Clock, Service, Settings, Shutdown, StartError, Started, health_router};
+use service::{Clock, Service, Settings, Shutdown, ShutdownTrigger, StartError, Started, health_router};
 use stripe_fake::StripeFake;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::cli::Cli;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::demo;
+use crate::description::describe;
 use crate::dispatch::Dispatch;
 use crate::redis_server::{RedisServer, RedisServerError};
 
@@ -63,7 +65,13 @@ pub(crate) async fn run(cli: Cli, shutdown: Shutdown) -> Result<(), SystemError>
     let address = listener.local_addr().map_err(refused)?;
     let redis = match &cli.redis_url {
         Some(_) => None,
-        None => Some(RedisServer::start(&data_dir.join("redis")).await?),
+        None => {
+            let (folder, password) = (data_dir.join("redis"), data_dir.secret("redis-password")?);
+            tokio::select! {
+                started = RedisServer::start(&folder, &password) => Some(started?),
+                () = shutdown.clone().wait() => return Ok(()),
+            }
+        }
     };
     let redis_url = match (&redis, &cli.redis_url) {
         (Some(server), _) => server.url(),
@@ -119,7 +127,8 @@ async fn serve(
         log_format: cli.log_format,
         clock_offset_ms: 0,
     };
-    let services = start_services(&cli, &settings, &shutdown).await?;
+    let (stop, shutdown) = also_when_told(shutdown);
+    let services = start_services(&cli, &settings, &stop, &shutdown).await?;
     let router = route(
         &cli,
         &services,
@@ -136,12 +145,13 @@ async fn serve(
     let filled = if cli.demo { fill(router).await } else { Ok(()) };
     if filled.is_ok() {
         welcome(&public_url, cli.demo);
-        println!("listening on http://{address}");
+        say(&format!("listening on http://{address}"));
         if let Err(error) = server.await {
             tracing::error!(%error, "the server panicked");
         }
         say("Stopping.");
     } else {
+        stop.begin();
         server.abort();
     }
     // The stand-in for Stripe goes on while requests are drained; its own loops have heard of the shutdown.
@@ -154,6 +164,18 @@ async fn serve(
         started.stop().await;
     }
     filled
+}
+
+/// A shutdown that begins with `shutdown`, and also when this process itself finds that it can't go on.
+fn also_when_told(shutdown: Shutdown) -> (Arc<ShutdownTrigger>, Shutdown) {
+    let (trigger, either) = ShutdownTrigger::new();
+    let trigger = Arc::new(trigger);
+    let passed_on = Arc::clone(&trigger);
+    tokio::spawn(async move {
+        shutdown.wait().await;
+        passed_on.begin();
+    });
+    (trigger, either)
 }
 
 /// The stand-in for Stripe, unless a real account is given; and the payments service's options to go with it.
@@ -186,6 +208,7 @@ fn open_stripe(
 async fn start_services(
     cli: &Cli,
     settings: &Settings,
+    stop: &ShutdownTrigger,
     shutdown: &Shutdown,
 ) -> Result<Vec<Started>, SystemError> {
     let (auth, tickets, orders, expiration, payments) = tokio::join!(
@@ -206,6 +229,8 @@ async fn start_services(
     match failure {
         None => Ok(services),
         Some(error) => {
+            // Their own loops must hear of it, or each service is waited for until it is cut off.
+            stop.begin();
             for started in services {
                 started.stop().await;
             }
@@ -233,13 +258,10 @@ fn route(
     shutdown: &Shutdown,
 ) -> Result<Router, SystemError> {
     let mut api = Router::new();
-    let mut openapi = utoipa::openapi::OpenApi::default();
     for started in services {
         api = api.merge(started.api.clone());
-        openapi.merge(started.openapi.clone());
     }
-    openapi.info.title = "Boxoffice".to_owned();
-    openapi.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    let openapi = describe(services);
     let api = edge(api.route("/api/openapi.json", get(async move || axum::Json(openapi))));
     let mut upstream = web::Upstream::in_process(api.clone());
     for started in services {
@@ -314,6 +336,7 @@ fn progress(part: &str, what: &str) {
     say(&format!("  {part:<11} {what}"));
 }
 
+/// Tells whoever started this. Nobody need listen: a closed pipe is no failure.
 fn say(line: &str) {
-    println!("{line}");
+    service::print_line(line);
 }

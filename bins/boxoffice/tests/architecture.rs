@@ -157,6 +157,14 @@ const IMPURITIES: &[(&str, &str)] = &[
     ("println!", "I/O belongs to the edge"),
     ("tracing", "logs are written at the edge"),
     ("unsafe", "not here"),
+    ("crate::", "a domain stands alone in its crate"),
+    ("service::", "only events and std are allowed"),
+    ("store::", "only events and std are allowed"),
+    ("bus::", "only events and std are allowed"),
+    ("session::", "only events and std are allowed"),
+    ("tokio", "only events and std are allowed"),
+    ("jiff", "only events and std are allowed"),
+    ("serde", "only events and std are allowed"),
 ];
 
 fn impurities(source: &str) -> Vec<String> {

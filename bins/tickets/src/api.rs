@@ -254,9 +254,10 @@ impl From<TicketError> for Problem {
         match error {
             TicketError::NotFound => Self::not_found(),
             TicketError::NotSeller => Self::forbidden(error.to_string()),
-            TicketError::Reserved | TicketError::QuantityBelowSold { .. } | TicketError::CurrencyChanged => {
-                Self::conflict(error.to_string())
-            }
+            TicketError::Reserved
+            | TicketError::ReservedNotDeletable
+            | TicketError::QuantityBelowSold { .. }
+            | TicketError::CurrencyChanged => Self::conflict(error.to_string()),
             TicketError::Stale(reason) | TicketError::Impossible(reason) => Self::internal(reason),
         }
     }

@@ -172,8 +172,11 @@ pub fn decide(
     now: Timestamp,
 ) -> Result<Decision, TicketError> {
     match command {
-        Command::Update { by, details } => update(editable(ticket, by)?, details, now),
-        Command::Delete { by } => Ok(delete(editable(ticket, by)?, now)),
+        Command::Update { by, details } => update(editable(ticket, by, TicketError::Reserved)?, details, now),
+        Command::Delete { by } => Ok(delete(
+            editable(ticket, by, TicketError::ReservedNotDeletable)?,
+            now,
+        )),
         Command::Reserve(claim) => reserve(ticket, hold, &claim, now),
         Command::Note(status) => note(hold, status),
         Command::Sell => sell(ticket, hold, now),
@@ -239,8 +242,8 @@ impl Ticket {
     }
 }
 
-/// The ticket, if `by` may edit it now.
-fn editable(ticket: Option<&Ticket>, by: UserId) -> Result<&Ticket, TicketError> {
+/// The ticket, if `by` may change it now; `reserved` says that an order stands against it.
+fn editable(ticket: Option<&Ticket>, by: UserId, reserved: TicketError) -> Result<&Ticket, TicketError> {
     let ticket = ticket
         .filter(|ticket| !ticket.deleted)
         .ok_or(TicketError::NotFound)?;
@@ -248,7 +251,7 @@ fn editable(ticket: Option<&Ticket>, by: UserId) -> Result<&Ticket, TicketError>
         return Err(TicketError::NotSeller);
     }
     if ticket.reserved > 0 {
-        return Err(TicketError::Reserved);
+        return Err(reserved);
     }
     Ok(ticket)
 }

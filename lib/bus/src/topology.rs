@@ -1,4 +1,4 @@
-//! Who reads whose stream: design.md's table of events, as far as the bus must know it.
+//! Who reads whose stream: the table of events, as far as the bus must know it.
 //!
 //! The bus needs it for one thing only: a stream may be trimmed behind what *every* reader has acknowledged,
 //! and a reader whose group is missing must not be forgotten.

@@ -1,4 +1,6 @@
-//! Reading a program's command line, so that a mistake is named as whoever made it looks for it.
+//! What a program and the person who starts it say to each other: flags and variables in, lines on stdout out.
+
+use std::io::{self, Write as _};
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Command, FromArgMatches};
@@ -12,6 +14,14 @@ pub fn parse_command_line<P: FromArgMatches>(command: Command) -> P {
         error.exit()
     });
     P::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Prints a line on stdout. Nobody need read it: a closed pipe is no reason to stop.
+pub fn print_line(line: &str) {
+    let mut out = io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        tracing::debug!("nobody reads stdout");
+    }
 }
 
 /// clap names the flag that is wrong; whoever has set the variable looks for that.

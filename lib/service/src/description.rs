@@ -6,7 +6,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response};
+use utoipa::openapi::{Content, Info, OpenApi, Ref, RefOr, Response};
 
 /// What routes that need someone who is signed in name as their security.
 const COOKIE_SCHEME: &str = "session";
@@ -18,7 +18,9 @@ const BEARER_SCHEME: &str = "bearer";
 const ANY_OTHER_STATUS: &str = "default";
 
 /// The description of a service's routes, made whole.
-pub(crate) fn complete(mut api: OpenApi, cookies: Cookies) -> OpenApi {
+pub(crate) fn complete(mut api: OpenApi, about: &str, cookies: Cookies) -> OpenApi {
+    api.info = Info::new("Boxoffice", env!("CARGO_PKG_VERSION"));
+    api.info.description = Some(about.to_owned());
     let components = api.components.get_or_insert_default();
     let cookie = ApiKeyValue::with_description(cookies.name(), "Set by signing up and signing in");
     let bearer = HttpBuilder::new()

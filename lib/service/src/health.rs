@@ -5,11 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
+use errors::Problem;
 use events::Source;
-use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::telemetry;
+
+/// When a probe should look again.
+const PROBE_RETRY_SECONDS: u32 = 1;
 
 /// How one service is.
 #[derive(Debug, Clone)]
@@ -34,7 +37,21 @@ pub type Probe = Arc<dyn Fn() -> Health + Send + Sync>;
 impl Health {
     /// Whether it should be sent requests.
     pub fn is_ready(&self) -> bool {
-        self.live && self.serving && self.signing_keys > 0
+        self.trouble().is_none()
+    }
+
+    /// Why it should not be sent requests, if it should not.
+    fn trouble(&self) -> Option<String> {
+        let why = if !self.live {
+            "one of its tasks has ended".to_owned()
+        } else if !self.serving {
+            format!("its store is {}", self.store)
+        } else if self.signing_keys == 0 {
+            "it knows no signing key yet".to_owned()
+        } else {
+            return None;
+        };
+        Some(format!("{}: {why}", self.service))
     }
 
     fn to_json(&self) -> Value {
@@ -60,28 +77,29 @@ pub fn router(probes: Vec<Probe>) -> Router {
 
 type Probes = State<Arc<Vec<Probe>>>;
 
-async fn live(State(probes): Probes) -> (StatusCode, Json<Value>) {
-    let all = ask(&probes);
-    let live = all.iter().all(|health| health.live);
-    answer(live, json!({ "live": live }))
+async fn live(State(probes): Probes) -> Result<Json<Value>, Problem> {
+    let dead = ask(&probes).into_iter().filter(|health| !health.live);
+    no_trouble(dead.map(|health| format!("{}: one of its tasks has ended", health.service)))?;
+    Ok(Json(json!({ "live": true })))
 }
 
-async fn ready(State(probes): Probes) -> (StatusCode, Json<Value>) {
+async fn ready(State(probes): Probes) -> Result<Json<Value>, Problem> {
     let all = ask(&probes);
-    let ready = all.iter().all(Health::is_ready);
+    no_trouble(all.iter().filter_map(Health::trouble))?;
     let services: Vec<Value> = all.iter().map(Health::to_json).collect();
-    answer(ready, json!({ "ready": ready, "services": services }))
+    Ok(Json(json!({ "ready": true, "services": services })))
 }
 
 fn ask(probes: &[Probe]) -> Vec<Health> {
     probes.iter().map(|probe| probe()).collect()
 }
 
-fn answer(good: bool, body: Value) -> (StatusCode, Json<Value>) {
-    let status = if good {
-        StatusCode::OK
+/// A 503 that says everything that is wrong, if anything is.
+fn no_trouble(trouble: impl Iterator<Item = String>) -> Result<(), Problem> {
+    let trouble: Vec<String> = trouble.collect();
+    if trouble.is_empty() {
+        Ok(())
     } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    (status, Json(body))
+        Err(Problem::unavailable(trouble.join("; "), PROBE_RETRY_SECONDS))
+    }
 }

@@ -64,24 +64,24 @@ async fn status<I: Indexes>(State(inside): State<Inside<I>>) -> Json<Value> {
             })
         })
         .collect();
-    let dead_letters: Vec<Value> = inside
-        .parts
-        .store
-        .dead_letters(None, DEAD_LETTERS_SHOWN_MAX)
-        .unwrap_or_default()
-        .iter()
-        .map(|letter| {
-            json!({
-                "source": letter.source,
-                "epoch": letter.position.map(|position| position.epoch),
-                "seq": letter.position.map(|position| position.seq),
-                "type": letter.event_type,
-                "subject": letter.id,
-                "reason": letter.reason,
-                "at": letter.buried_at,
+    let letters = inside.parts.store.dead_letters(None, DEAD_LETTERS_SHOWN_MAX);
+    // A store that does not serve says so above; its dead letters are not known then, which is not the same as none.
+    let dead_letters: Option<Vec<Value>> = letters.ok().map(|letters| {
+        letters
+            .iter()
+            .map(|letter| {
+                json!({
+                    "source": letter.source,
+                    "epoch": letter.position.map(|position| position.epoch),
+                    "seq": letter.position.map(|position| position.seq),
+                    "type": letter.event_type,
+                    "subject": letter.id,
+                    "reason": letter.reason,
+                    "at": letter.buried_at,
+                })
             })
-        })
-        .collect();
+            .collect()
+    });
     Json(json!({
         "service": inside.parts.source,
         "ready": (inside.probe)().is_ready(),

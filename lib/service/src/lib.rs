@@ -28,7 +28,7 @@ mod waiting;
 
 pub use access::{KeyRow, RevocationRow, feed, stage, tables};
 pub use clock::Clock;
-pub use command_line::parse_command_line;
+pub use command_line::{parse_command_line, print_line};
 pub use health::{Health, Probe, router as health_router};
 pub use idempotency::{ClientKey, Once, Reply};
 pub use parts::Parts;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser};
 use tokio::net::TcpListener;
 
-use crate::command_line::parse_command_line;
+use crate::command_line::{parse_command_line, print_line};
 use crate::settings::{listen_default, listen_variable};
 use crate::{Service, Settings, Shutdown, StartError, health, http, server, start, telemetry};
 
@@ -73,10 +73,7 @@ async fn serve<S: Service>(config: Config<S::Options>) -> Result<(), StartError>
             "/api/openapi.json",
             axum::routing::get(async move || axum::Json(openapi)),
         );
-    #[allow(clippy::print_stdout, reason = "whoever started this reads the address here")]
-    {
-        println!("listening on http://{address}");
-    }
+    print_line(&format!("listening on http://{address}"));
     tracing::info!(service = %S::SOURCE, %address, "serving");
     server::serve(listener, http::edge(router), shutdown).await;
     started.stop().await;

@@ -105,7 +105,7 @@ fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>) -> 
         .chain(shared.into_iter().map(|task| supervised(task, &stop)))
         .collect();
     let (api, openapi) = api.split_for_parts();
-    let openapi = description::complete(openapi, parts.access.cookies);
+    let openapi = description::complete(openapi, S::ABOUT, parts.access.cookies);
     let probe = probe(&parts, Arc::clone(&alive));
     Started {
         source: S::SOURCE,

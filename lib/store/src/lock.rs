@@ -3,7 +3,7 @@
 //! The engine has a lock of its own, but takes it only after it has touched its files, and what a kill left
 //! behind must be cleared away before that, by someone who is alone.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -44,7 +44,12 @@ impl DirLock {
 /// that is synced inside would be gone, and the store would begin anew without a word.
 fn make_dir(dir: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
-    std::fs::create_dir_all(dir)?;
+    // What is inside is for its owner alone: signing keys and password hashes are among it.
+    let mut folders = DirBuilder::new();
+    folders.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
+    folders.create(dir)?;
     for made in missing {
         // The parent of a relative path's first part is the empty path, which stands for where we are.
         let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());

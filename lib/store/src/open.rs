@@ -122,21 +122,17 @@ pub enum OpenProblem {
         error: std::io::Error,
     },
     /// It has come less far than it had once.
-    #[error(
-        "is older than it was: {0}; restore a backup with `boxoffice restore`, or move the directory away to begin anew"
-    )]
+    #[error("is older than it was: {0}; put a copy of the directory back, or move it away to begin anew")]
     Old(String),
     /// What is in it is not what was written.
-    #[error(
-        "is damaged: {0}; restore a backup with `boxoffice restore`, or move the directory away to begin anew"
-    )]
+    #[error("is damaged: {0}; put a copy of the directory back, or move it away to begin anew")]
     Damaged(String),
     /// A newer program has written it.
     #[error("was written by a newer version: {0}; start that version again, or a later one")]
     Newer(String),
     /// It takes too long.
     #[error(
-        "did not open within {seconds} s, its file may be damaged; restore a backup with `boxoffice restore`, or move the directory away to begin anew"
+        "did not open within {seconds} s, its file may be damaged; put a copy of the directory back, or move it away to begin anew"
     )]
     Slow {
         /// The bound.

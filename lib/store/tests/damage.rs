@@ -88,7 +88,10 @@ fn whole_or_refused(what: &str, dir: &Path, rows: &BTreeMap<u64, Account>) -> bo
         }
         Err(error) => {
             let sentence = error.to_string();
-            assert!(sentence.contains("boxoffice restore"), "{what}: {sentence}");
+            assert!(
+                sentence.contains("put a copy of the directory back"),
+                "{what}: {sentence}"
+            );
             println!("{what}: after {took:?} {sentence}");
             false
         }

@@ -90,7 +90,10 @@ fn a_store_without_its_data_is_old() {
         let error = refused(dir.path());
         assert!(matches!(error.problem(), OpenProblem::Old(_)), "{what}: {error}");
         assert!(error.to_string().contains("50 rows"), "{error}");
-        assert!(error.to_string().contains("boxoffice restore"), "{error}");
+        assert!(
+            error.to_string().contains("put a copy of the directory back"),
+            "{error}"
+        );
     }
 }
 

@@ -155,7 +155,8 @@ fn free_port() -> u16 {
 
 fn spawn(options: &RedisOptions, dir: &Path, port: u16) -> (Child, Output) {
     // The scripts say which one to use where it is not in PATH.
-    let program = std::env::var_os("BOXOFFICE_REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+    let program = std::env::var_os("BOXOFFICE_REDIS_SERVER").filter(|named| !named.is_empty());
+    let program = program.unwrap_or_else(|| "redis-server".into());
     let mut command = Command::new(program);
     command
         .args([

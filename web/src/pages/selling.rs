@@ -167,7 +167,7 @@ pub(crate) async fn edit_form(
         ("title", ticket.title),
         ("description", ticket.description.unwrap_or_default()),
         ("venue", ticket.venue.unwrap_or_default()),
-        ("price", ticket.price.as_str().to_owned()),
+        ("price", format::plain(&ticket.price, &ticket.currency)),
         ("currency", ticket.currency),
         ("quantity", ticket.quantity.to_string()),
         (
@@ -286,18 +286,9 @@ fn form_page(
 }
 
 /// The draft that was typed; what the service cannot judge (a number that is none, a date without a zone) is
-/// refused here, everything else is the service's to judge.
+/// refused here. Everything else, an empty field included, is the service's to judge, so that a person hears of
+/// all that is wrong at once.
 fn draft<'a>(submitted: &'a Submitted, form: &mut Form) -> Option<TicketDraft<'a>> {
-    let quantity = match submitted.optional("quantity") {
-        None => None,
-        Some(text) => match text.parse::<u64>() {
-            Ok(count) => Some(count),
-            Err(_) => {
-                form.refuse("quantity", "Enter how many tickets you sell, as a whole number");
-                None
-            }
-        },
-    };
     let starts_at = match submitted.optional("startsAt") {
         None => None,
         Some(local) => {
@@ -308,12 +299,16 @@ fn draft<'a>(submitted: &'a Submitted, form: &mut Form) -> Option<TicketDraft<'a
             moment
         }
     };
-    if submitted.text("title").is_empty() {
-        form.refuse("title", "Enter a title");
-    }
-    if submitted.text("price").is_empty() {
-        form.refuse("price", "Enter a price");
-    }
+    let quantity = match submitted.optional("quantity") {
+        None => None,
+        Some(text) => match text.parse::<u64>() {
+            Ok(count) => Some(count),
+            Err(_) => {
+                form.refuse("quantity", "Enter how many tickets you sell, as a whole number");
+                None
+            }
+        },
+    };
     form.is_clean().then(|| TicketDraft {
         title: submitted.text("title"),
         price: submitted.text("price"),

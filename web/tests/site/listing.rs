@@ -95,7 +95,7 @@ async fn a_listing_that_is_wrong_keeps_what_was_typed() {
         page.html.contains("value=\"eur\" selected") && page.html.contains("<option selected>Asia/Tokyo")
     );
     for (field, value, message) in [
-        ("title", "", "Enter a title"),
+        ("title", "", "Title must not be empty"),
         ("price", "", "Enter a price"),
         (
             "quantity",

@@ -11,7 +11,7 @@ use tower::ServiceExt;
 use crate::browser::settings;
 use crate::fixture::{World, id};
 
-/// No news takes longer in these tests; site.md promises 500 ms.
+/// No news takes longer in these tests; 500 ms are promised.
 const NEWS_SECONDS_MAX: u64 = 5;
 
 struct Stream {

@@ -1,4 +1,4 @@
-//! The rows of contract.md about payments, good and bad.
+//! What the contract says about payments, good and bad.
 
 use serde_json::{Value, json};
 use testkit::Answer;

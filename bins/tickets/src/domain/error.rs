@@ -9,8 +9,10 @@ pub enum TicketError {
     NotFound,
     /// It is somebody else's.
     NotSeller,
-    /// Pieces are held for orders.
+    /// Pieces are held for orders: it can't be edited.
     Reserved,
+    /// Pieces are held for orders: it can't be withdrawn.
+    ReservedNotDeletable,
     /// The quantity would fall below what is sold.
     QuantityBelowSold {
         /// How many pieces are sold.
@@ -30,6 +32,7 @@ impl fmt::Display for TicketError {
             Self::NotFound => f.write_str("There is no such ticket"),
             Self::NotSeller => f.write_str("This ticket is somebody else's"),
             Self::Reserved => f.write_str("Cannot edit a reserved ticket"),
+            Self::ReservedNotDeletable => f.write_str("Cannot delete a reserved ticket"),
             Self::QuantityBelowSold { sold } => {
                 write!(f, "{sold} are already sold: the quantity can't be less")
             }

@@ -118,7 +118,7 @@ async fn run(seed: u64) {
     running.stop().await;
 }
 
-/// Repairs may queue up here; what design.md promises (10 s) counts from the last damage.
+/// Repairs may queue up here; what is promised (10 s) counts from the last damage.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn delete_some(system: &System, dice: &mut Dice) {
