@@ -100,7 +100,7 @@ impl Gallery {
         self.look("sign-in-error").await;
         self.page("not-found", "/nothing/here").await;
         self.person.opens("/").await;
-        browser.click(By::Css(".card h2 a")).await;
+        browser.click(By::css(".card h2 a")).await;
         browser.sees("Sign in to reserve").await;
         self.look("ticket-stranger").await;
     }
@@ -214,6 +214,7 @@ impl Gallery {
             .await;
         let order = self.person.reserves(&ticket).await;
         let id = order.trim_start_matches("/orders/").to_owned();
+        self.page("stripe-dashboard", "/stripe-fake/dashboard").await;
         self.page("operations", "/ops").await;
         self.page("operations-story", &format!("/ops?order={id}")).await;
     }
@@ -251,6 +252,10 @@ impl Gallery {
         let browser = &self.person.browser;
         browser
             .chromium("Emulation.setDeviceMetricsOverride", metrics)
+            .await;
+        // A scrollbar takes room on a desk, but none on a phone, and none beyond the picture's edge.
+        browser
+            .chromium("Emulation.setScrollbarsHidden", json!({ "hidden": true }))
             .await;
         let features = json!({ "features": [
             { "name": "prefers-color-scheme", "value": theme },

@@ -137,6 +137,11 @@ async fn mistakes_at_listing(person: &Person) {
     assert_eq!(browser.value(&By::Field("Title")).await, "Two <b>good</b> seats");
     assert_eq!(browser.value(&By::Field("Price of one")).await, "a lot");
     assert_eq!(browser.value(&By::Field("How many")).await, "0");
+    // What is left empty is told together with what is wrong.
+    browser.fill(By::Field("Title"), "").await;
+    browser.click(By::button("Put on sale")).await;
+    browser.sees("Title must not be empty").await;
+    refused(person, &["title", "price", "quantity"]).await;
 }
 
 /// The page says what is wrong with each of these fields: in its title, in a summary that has the focus and leads to
@@ -168,13 +173,9 @@ async fn refused(person: &Person, fields: &[&str]) {
     );
     let linked = seen["linked"].as_array().map_or(0, Vec::len);
     assert_eq!(linked, fields.len(), "{seen:#}");
-    for field in fields {
+    for (position, field) in fields.iter().enumerate() {
         browser
-            .click(By::Css(if *field == fields[0] {
-                "#problem li:first-child a"
-            } else {
-                "#problem li:last-child a"
-            }))
+            .click(By::css(format!("#problem li:nth-child({}) a", position + 1)))
             .await;
         let focused = browser.script("return document.activeElement?.id").await;
         assert_eq!(focused, json!(field), "the summary's link leads to the field");

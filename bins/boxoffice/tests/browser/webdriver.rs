@@ -60,7 +60,7 @@ pub(crate) enum Scripts {
 #[derive(Debug, Clone)]
 pub(crate) enum By {
     /// A selector, for what has no words of its own.
-    Css(&'static str),
+    Css(String),
     /// A button, by what it says.
     Button(String),
     /// A link, by what it says.
@@ -98,6 +98,10 @@ pub(crate) struct Browser {
 }
 
 impl By {
+    pub(crate) fn css(selector: impl Into<String>) -> Self {
+        Self::Css(selector.into())
+    }
+
     pub(crate) fn button(text: impl Into<String>) -> Self {
         Self::Button(text.into())
     }
@@ -225,7 +229,7 @@ impl Browser {
         let begun = std::time::Instant::now();
         while begun.elapsed() < deadline {
             // A page that is just being replaced has no text for a moment.
-            if let Ok(shown) = self.try_read(&By::Css("body"), "text").await {
+            if let Ok(shown) = self.try_read(&By::css("body"), "text").await {
                 if shown.contains(text) {
                     return;
                 }
@@ -315,7 +319,7 @@ impl Browser {
             tokio::time::sleep(POLL).await;
         }
         let refusal = refusal.map(|refused| refused.to_string()).unwrap_or_default();
-        let shown = self.text(&By::Css("body")).await;
+        let shown = self.text(&By::css("body")).await;
         panic!(
             "no {action} on {by:?} at {}: {refusal}\n{shown}",
             self.url().await
