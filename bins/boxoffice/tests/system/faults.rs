@@ -6,15 +6,21 @@ use testkit::{Reply, eventually};
 
 use crate::harness::{Deployment, Options, System, in_both_deployments};
 use crate::journey::purchase_while;
+use crate::load::Load;
 use crate::person::Person;
 
 /// How long a dead private redis-server may take to be replaced.
 const REPLACED_MAX: Duration = Duration::from_secs(20);
 
+/// How often Redis is flushed under load, and how many orders come in between.
+const FLUSHES: usize = 6;
+const ORDERS_BETWEEN_FLUSHES: usize = 60;
+
 in_both_deployments!(
     a_purchase_completes_though_redis_is_flushed_after_each_of_its_steps,
     an_order_expires_though_redis_has_forgotten_its_deadline,
     a_purchase_completes_though_redis_is_killed_after_each_of_its_steps,
+    orders_placed_while_redis_is_flushed_again_and_again_are_all_served,
 );
 
 async fn a_purchase_completes_though_redis_is_flushed_after_each_of_its_steps(deployment: Deployment) {
@@ -45,6 +51,19 @@ async fn a_purchase_completes_though_redis_is_killed_after_each_of_its_steps(dep
         system.redis().restart();
     })
     .await;
+}
+
+async fn orders_placed_while_redis_is_flushed_again_and_again_are_all_served(deployment: Deployment) {
+    let mut system = System::start(deployment, Options::redis_of_the_test()).await;
+    let load = Load::on(&system).await;
+    for _ in 0..FLUSHES {
+        load.goes_on_for(ORDERS_BETWEEN_FLUSHES).await;
+        flush(&mut system);
+    }
+    let aftermath = load.ends().await;
+    aftermath.nothing_is_lost().await;
+    aftermath.nothing_is_unanswered().await;
+    aftermath.everyone_is_served().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,6 +86,7 @@ pub(crate) struct Ingress {
     pub(crate) tickets: String,
     pub(crate) orders: String,
     pub(crate) payments: String,
+    pub(crate) site: String,
     pub(crate) stripe: String,
 }
 
@@ -290,6 +291,7 @@ fn one_process(dir: &Path, redis_url: Option<&str>, options: Options) -> (Ingres
         tickets: base.clone(),
         orders: base.clone(),
         payments: base.clone(),
+        site: base.clone(),
         stripe: base.clone(),
     };
     (ingress, vec![(program, format!("{base}/readyz"))])
@@ -365,6 +367,7 @@ fn separate(dir: &Path, redis_url: &str, options: Options) -> (Ingress, Programs
         tickets,
         orders,
         payments,
+        site: web,
         stripe,
     };
     (ingress, programs)

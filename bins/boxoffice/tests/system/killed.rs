@@ -2,12 +2,17 @@
 
 use crate::harness::{Deployment, Options, PrivateRedis, System, in_both_deployments};
 use crate::journey::purchase_while;
+use crate::load::Load;
 use crate::person::Person;
 
 in_both_deployments!(
     a_purchase_survives_kill_9_after_each_of_its_steps,
     a_hold_that_ends_while_everything_is_down_is_released,
+    what_was_acknowledged_under_load_survives_kill_9,
 );
+
+/// The system is killed each time so many orders were acknowledged.
+const ORDERS_BEFORE: usize = 150;
 
 async fn a_purchase_survives_kill_9_after_each_of_its_steps(deployment: Deployment) {
     let mut system = System::start(deployment, Options::default()).await;
@@ -25,6 +30,17 @@ async fn a_hold_that_ends_while_everything_is_down_is_released(deployment: Deplo
     kill_and_start_again(deployment, &mut system).await;
     buyer.sees_cancelled(&order, "expired").await;
     buyer.sees_available(&ticket, 1).await;
+}
+
+async fn what_was_acknowledged_under_load_survives_kill_9(deployment: Deployment) {
+    let mut system = System::start(deployment, Options::default()).await;
+    let load = Load::on(&system).await;
+    load.goes_on_for(ORDERS_BEFORE).await;
+    kill_and_start_again(deployment, &mut system).await;
+    let aftermath = load.ends().await;
+    aftermath.nothing_is_lost().await;
+    // Those that nobody was told of any more are orders all the same: they get their pieces like the others.
+    aftermath.everyone_is_served().await;
 }
 
 async fn kill_and_start_again(deployment: Deployment, system: &mut System) {

@@ -13,6 +13,7 @@ mod idempotency;
 mod journey;
 mod killed;
 mod late_payment;
+mod load;
 mod person;
 mod purchase;
 mod refused;

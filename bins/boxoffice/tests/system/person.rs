@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 use testkit::{Client, Request, eventually};
+use tokio::task::JoinSet;
 
 use crate::harness::System;
 use crate::stripe;
@@ -22,6 +23,9 @@ pub(crate) const PRICE_CENTS: i64 = 2_550;
 
 const PASSWORD: &str = "a long enough secret";
 
+/// A password costs a core a moment: more at once would only wait, and be turned away in the end.
+const SIGN_UPS_AT_ONCE: usize = 4;
+
 /// So that no two people of a test have the same address.
 static PEOPLE: AtomicU32 = AtomicU32::new(0);
 
@@ -33,6 +37,7 @@ pub(crate) struct Person {
     tickets: Client,
     orders: Client,
     payments: Client,
+    site: Client,
 }
 
 /// A payment that was opened.
@@ -46,26 +51,37 @@ pub(crate) struct Opened {
 impl Person {
     /// Somebody new, with an account.
     pub(crate) async fn sign_up(system: &System) -> Self {
+        Self::arriving(system).with_an_account().await
+    }
+
+    fn arriving(system: &System) -> Self {
         let number = PEOPLE.fetch_add(1, Ordering::Relaxed);
         let ingress = &system.ingress;
         let auth = Client::new(&ingress.auth);
-        let person = Self {
+        Self {
             email: format!("person{number}@example.org"),
             tickets: auth.at(&ingress.tickets),
             orders: auth.at(&ingress.orders),
             payments: auth.at(&ingress.payments),
+            site: auth.at(&ingress.site),
             auth,
-        };
-        let credentials = person.credentials();
-        person.post("/api/users/signup", &credentials).expect(201).await;
-        person
+        }
     }
 
-    /// So many new people at once.
+    async fn with_an_account(self) -> Self {
+        self.post("/api/users/signup", &self.credentials())
+            .expect(201)
+            .await;
+        self
+    }
+
+    /// So many new people.
     pub(crate) async fn sign_up_many(system: &System, count: usize) -> Vec<Self> {
         let mut people = Vec::with_capacity(count);
-        for _ in 0..count {
-            people.push(Self::sign_up(system).await);
+        while people.len() < count {
+            let some = (people.len()..count).take(SIGN_UPS_AT_ONCE);
+            let some = some.map(|_| Self::arriving(system)).map(Self::with_an_account);
+            people.extend(some.collect::<JoinSet<Self>>().join_all().await);
         }
         people
     }
@@ -120,7 +136,7 @@ impl Person {
             Some("tickets") => &self.tickets,
             Some("orders") => &self.orders,
             Some("payments") => &self.payments,
-            _ => panic!("no service answers {path}"),
+            _ => &self.site,
         }
     }
 
@@ -207,6 +223,11 @@ impl Person {
     pub(crate) async fn sees_cancelled(&self, order: &str, reason: &str) {
         let cancelled = self.sees(order, "cancelled").await;
         assert_eq!(cancelled["reason"], reason, "{cancelled}");
+    }
+
+    /// A page of the site, as their browser shows it.
+    pub(crate) async fn page(&self, path: &str) -> String {
+        self.site.get(path).expect(200).await.text()
     }
 
     /// Opens Stripe's page for an order.

@@ -18,6 +18,12 @@ async fn a_whole_purchase(deployment: Deployment) {
     let (seller, buyer) = (Person::sign_up(&system).await, Person::sign_up(&system).await);
     let ticket = seller.lists(1).await;
     assert!(buyer.finds_on_sale(&ticket).await);
+    assert!(
+        buyer
+            .page(&format!("/tickets/{ticket}"))
+            .await
+            .contains("Two seats, row 7")
+    );
 
     let order = buyer.orders(&ticket).await;
     let reserved = buyer.sees(&order, "awaiting:payment").await;
@@ -51,6 +57,12 @@ async fn a_whole_purchase(deployment: Deployment) {
         .await;
 
     assert_eq!(buyer.ticket(&ticket).await["available"], 0);
+    assert!(
+        buyer
+            .page(&format!("/orders/{order}"))
+            .await
+            .contains("Two seats, row 7")
+    );
     let mine = buyer.get("/api/orders").expect(200).await.json();
     assert_eq!((&mine[0]["id"], &mine[1]), (&json!(order), &json!(null)));
     buyer
