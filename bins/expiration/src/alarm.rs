@@ -54,6 +54,7 @@ pub struct Alarm {
     filled_over: Option<u64>,
     /// There were more hints than are kept: only filling the set anew makes up for it.
     hints_lost: bool,
+    fills: u64,
     failing: bool,
 }
 
@@ -67,8 +68,14 @@ impl Alarm {
             hints,
             filled_over: None,
             hints_lost: false,
+            fills: 0,
             failing: false,
         }
+    }
+
+    /// How often the set was filled from the store: once for each connection and each loss.
+    pub fn fills(&self) -> u64 {
+        self.fills
     }
 
     /// Rings until the shutdown begins.
@@ -191,6 +198,7 @@ impl Alarm {
         );
         self.filled_over = Some(connection);
         self.hints_lost = false;
+        self.fills += 1;
         Ok(())
     }
 
