@@ -75,11 +75,12 @@ impl Network {
     }
 }
 
-/// Data addresses stay inside the page; everything else has to be the site's own.
+/// Data addresses stay inside the page; everything else has to be the site's own, whoever signs in by the address.
 fn is_of(url: &str, base: &str) -> bool {
-    url.starts_with("data:")
-        || url == base
-        || url.strip_prefix(base).is_some_and(|rest| rest.starts_with('/'))
+    let (scheme, rest) = url.split_once("//").unwrap_or((url, ""));
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = host.rsplit('@').next().unwrap_or(host);
+    url.starts_with("data:") || format!("{scheme}//{host}/{path}").starts_with(&format!("{base}/"))
 }
 
 fn text(value: &Value, name: &str) -> String {

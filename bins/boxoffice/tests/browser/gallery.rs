@@ -66,6 +66,11 @@ impl Gallery {
         });
         let system = System::start(HOLD_SECONDS);
         let person = system.person(Scripts::On).await;
+        // A scrollbar takes room on a desk, but none on a phone, and none beyond the picture's edge.
+        person
+            .browser
+            .chromium("Emulation.setScrollbarsHidden", json!({ "hidden": true }))
+            .await;
         let folder = target_folder().join("screenshots");
         std::fs::create_dir_all(&folder).expect("pictures can be kept in the target folder");
         Self {
@@ -214,7 +219,12 @@ impl Gallery {
             .await;
         let order = self.person.reserves(&ticket).await;
         let id = order.trim_start_matches("/orders/").to_owned();
-        self.page("stripe-dashboard", "/stripe-fake/dashboard").await;
+        // The seller's side of the stand-in: signed in with the account's key, as with Stripe.
+        let account = format!("//{}:@", stripe_fake::SECRET_KEY_DEFAULT);
+        let dashboard = format!("{}/stripe-fake/dashboard", self.system.base());
+        browser.go(dashboard.replacen("//", &account, 1)).await;
+        browser.sees("Payments").await;
+        self.look("stripe-dashboard").await;
         self.page("operations", "/ops").await;
         self.page("operations-story", &format!("/ops?order={id}")).await;
     }
@@ -253,10 +263,6 @@ impl Gallery {
         browser
             .chromium("Emulation.setDeviceMetricsOverride", metrics)
             .await;
-        // A scrollbar takes room on a desk, but none on a phone, and none beyond the picture's edge.
-        browser
-            .chromium("Emulation.setScrollbarsHidden", json!({ "hidden": true }))
-            .await;
         let features = json!({ "features": [
             { "name": "prefers-color-scheme", "value": theme },
             // Colours in the middle of a transition are nobody's colours.
@@ -270,7 +276,8 @@ impl Gallery {
         let metrics = browser.chromium("Page.getLayoutMetrics", json!({})).await;
         let size = &metrics["cssContentSize"];
         let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1 });
-        let options = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
+        let options =
+            json!({ "format": "png", "captureBeyondViewport": true, "clip": clip, "optimizeForSpeed": true });
         let shot = browser.chromium("Page.captureScreenshot", options).await;
         let png = BASE64_STANDARD
             .decode(shot["data"].as_str().unwrap_or_default())

@@ -301,10 +301,11 @@ impl Browser {
 
     /// What was logged since the last look: `browser` is the console, `performance` is the network.
     pub(crate) async fn log(&self, kind: &str) -> Vec<Value> {
-        match self.post("se/log", json!({ "type": kind })).await {
-            Value::Array(entries) => entries,
-            other => panic!("the {kind} log is {other}"),
-        }
+        let entries = self.post("se/log", json!({ "type": kind })).await;
+        entries
+            .as_array()
+            .unwrap_or_else(|| panic!("the {kind} log is {entries}"))
+            .clone()
     }
 
     /// Does something to an element, again while the page is still changing under it.
