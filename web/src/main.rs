@@ -7,7 +7,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use clap::{CommandFactory as _, Parser};
 use serde_json::json;
-use service::{Clock, Shutdown, parse_command_line, print_line};
+use service::{Clock, Shutdown, parse_command_line, prepare_process, print_line};
 use tokio::net::TcpListener;
 
 #[global_allocator]
@@ -23,6 +23,7 @@ struct Flags {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    prepare_process();
     let flags: Flags = parse_command_line(Flags::command());
     match run(flags.config).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,7 +15,7 @@ mod system;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
-use service::{Shutdown, init_logs_from, parse_command_line};
+use service::{Shutdown, init_logs_from, parse_command_line, prepare_process};
 
 use crate::cli::Cli;
 
@@ -26,6 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const LOG_DEFAULT: &str = "warn";
 
 fn main() -> ExitCode {
+    prepare_process();
     let cli: Cli = parse_command_line(Cli::command());
     if let Err(error) = init_logs_from(cli.log_format, LOG_DEFAULT) {
         return not_started(&error);

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 const START_BOUND: Duration = Duration::from_secs(20);
 
 /// How long one that is told to stop may take.
-const STOP_BOUND: Duration = Duration::from_secs(5);
+const STOP_BOUND: Duration = Duration::from_secs(2);
 
 /// How long the redis-server of a killed predecessor may take to go.
 const PREDECESSOR_BOUND: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ const RESTART_AFTER: Duration = Duration::from_millis(500);
 /// Starts the command that follows, stops it when standard input ends, and ends when it does, so that whoever waits
 /// for the keeper hears of its death. The input goes by another number, since a shell gives its background commands an
 /// empty one; the watcher is stopped in the end, so that it never signals a stranger who was given the same number.
-const KEEPER: &str = r#""$@" & child=$!; exec 3<&0; (cat <&3 >/dev/null; kill -TERM "$child" 2>/dev/null) & watcher=$!; wait "$child"; kill "$watcher" 2>/dev/null"#;
+const KEEPER: &str = r#""$@" & child=$!; exec 3<&0; (cat <&3 >/dev/null; kill -TERM "$child"; sleep 3; kill -KILL "$child") 2>/dev/null & watcher=$!; wait "$child"; kill "$watcher" 2>/dev/null"#;
 
 /// Its own files, in its folder.
 const CONFIG_FILE: &str = "redis.conf";
@@ -299,7 +299,7 @@ async fn wait_for_predecessor(folder: &Path) -> Result<(), RedisServerError> {
         return Ok(());
     };
     let deadline = Instant::now() + PREDECESSOR_BOUND;
-    while is_redis_server(pid) {
+    while runs_in(pid, folder) {
         if Instant::now() > deadline {
             return Err(RedisServerError::Predecessor {
                 pid,
@@ -311,10 +311,10 @@ async fn wait_for_predecessor(folder: &Path) -> Result<(), RedisServerError> {
     Ok(())
 }
 
-/// Whether a process of that id runs and is a redis-server. Where /proc is missing, the id alone decides nothing.
-fn is_redis_server(pid: i32) -> bool {
-    let command_line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&command_line).contains("redis-server")
+/// Whether a process of that id runs in our folder: after a reboot the id may be anybody's. Where /proc is missing, the
+/// id alone decides nothing.
+fn runs_in(pid: i32, folder: &Path) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder)
 }
 
 fn find_program() -> Option<OsString> {

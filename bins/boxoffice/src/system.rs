@@ -11,6 +11,7 @@ use service::{Clock, Service, Settings, Shutdown, ShutdownTrigger, StartError, S
 use stripe_fake::StripeFake;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use crate::cli::Cli;
 use crate::data_dir::{DataDir, DataDirError};
@@ -160,10 +161,18 @@ async fn serve(
     {
         tracing::error!(%error, "the stand-in for Stripe panicked");
     }
-    for started in services {
-        started.stop().await;
-    }
+    stop_all(services).await;
     filled
+}
+
+/// Stops the services side by side: each may have to wait for the same Redis that does not answer.
+async fn stop_all(services: Vec<Started>) {
+    let mut stopping: JoinSet<()> = services.into_iter().map(Started::stop).collect();
+    while let Some(stopped) = stopping.join_next().await {
+        if let Err(error) = stopped {
+            tracing::error!(%error, "stopping a service panicked");
+        }
+    }
 }
 
 /// A shutdown that begins with `shutdown`, and also when this process itself finds that it can't go on.
@@ -231,9 +240,7 @@ async fn start_services(
         Some(error) => {
             // Their own loops must hear of it, or each service is waited for until it is cut off.
             stop.begin();
-            for started in services {
-                started.stop().await;
-            }
+            stop_all(services).await;
             Err(error.into())
         }
     }

@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory as _, Parser};
 use tokio::net::TcpListener;
 
 use crate::command_line::{parse_command_line, print_line};
+use crate::process::prepare_process;
 use crate::settings::{listen_default, listen_variable};
 use crate::{Service, Settings, Shutdown, StartError, health, http, server, start, telemetry};
 
@@ -23,6 +24,7 @@ struct Config<O: Args> {
 
 /// Runs the service `S` until SIGTERM or ctrl-C. What stops it from starting is said in one sentence on stderr.
 pub fn run<S: Service>() -> ExitCode {
+    prepare_process();
     let config = configure::<S>();
     if let Err(error) = telemetry::init_logs(config.settings.log_format) {
         return not_started::<S>(&error);

@@ -20,8 +20,9 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::Shutdown;
+use crate::process::connections_max;
 
-/// How many connections are open at once. The next one waits in the listener's backlog until one closes.
+/// How many connections are open at once, if the system grants as many descriptors. The next one waits in the listener's backlog until one closes.
 pub const CONNECTIONS_MAX: u32 = 8_192;
 
 /// How long requests that were accepted may take to finish once it is time to stop.
@@ -50,7 +51,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            connections_max: CONNECTIONS_MAX,
+            connections_max: connections_max(),
             header_wait_max: Duration::from_secs(HEADER_SECONDS_MAX),
             drain_max: Duration::from_secs(DRAIN_SECONDS_MAX),
         }
