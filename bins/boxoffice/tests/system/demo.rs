@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::{Client, Process, eventually_blocking, temp_dir};
 
-use crate::harness::{PrivateRedis, boxoffice, free_port};
+use crate::layout::{boxoffice, free_port};
+use crate::private_redis::PrivateRedis;
 
 /// How long ctrl-C may take.
 const STOP_MAX: Duration = Duration::from_secs(10);

@@ -8,6 +8,7 @@ use crate::harness::{Deployment, Options, System, in_both_deployments};
 use crate::journey::purchase_while;
 use crate::load::Load;
 use crate::person::Person;
+use crate::private_redis::PrivateRedis;
 
 /// How long a dead private redis-server may take to be replaced.
 const REPLACED_MAX: Duration = Duration::from_secs(20);
@@ -73,7 +74,7 @@ async fn a_private_redis_server_that_dies_is_replaced() {
         let killed = system.private_redis();
         killed.kill();
         eventually("another redis-server runs", REPLACED_MAX, async || {
-            let successor = system.private_redis_if_it_runs()?;
+            let successor = PrivateRedis::if_it_runs(system.data_dir())?;
             (successor != killed).then_some(())
         })
         .await;

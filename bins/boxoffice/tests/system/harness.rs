@@ -1,29 +1,19 @@
 //! Starting the whole system for a test, in one process or in seven, and killing and starting it again.
 //!
-//! It does not know what people do with the system: that is `person`.
+//! It does not know which programs there are and how they find each other: that is `layout`; nor what people do with
+//! the system: that is `person`.
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
-use testkit::{Client, Process, ProcessBuilder, RedisServer, TempDir, eventually, eventually_blocking};
+use testkit::{Client, Process, RedisServer, TempDir, eventually};
+
+use crate::layout::{Ingress, one_process, separate};
+use crate::private_redis::PrivateRedis;
 
 /// How long the whole system may take to come up; debug builds on two busy cores are slow.
 const READY_MAX: Duration = Duration::from_secs(60);
-
-/// How long the private redis-server of a system that is ready may take to say which process it is.
-const REDIS_RUNS_MAX: Duration = Duration::from_secs(10);
-
-/// How long a private redis-server may outlive the process that started it.
-const REDIS_GONE_MAX: Duration = Duration::from_secs(5);
-
-/// Below the ports that systems give to outgoing connections, so that nobody takes one while a process restarts.
-const PORTS: std::ops::Range<u16> = 10_000..30_000;
-
-/// How far apart two tests, which are processes of their own, begin to look for free ports.
-const PORTS_PER_TEST: u32 = 16;
 
 /// How the parts are laid out in processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,17 +67,6 @@ impl Options {
             ..Self::default()
         }
     }
-}
-
-/// Which process answers which path, as an ingress knows it.
-#[derive(Debug, Clone)]
-pub(crate) struct Ingress {
-    pub(crate) auth: String,
-    pub(crate) tickets: String,
-    pub(crate) orders: String,
-    pub(crate) payments: String,
-    pub(crate) site: String,
-    pub(crate) stripe: String,
 }
 
 /// The running system. Dropping it kills it; when the test fails, what its processes printed is shown.
@@ -171,11 +150,6 @@ impl System {
         PrivateRedis::of(self.data_dir())
     }
 
-    /// The same, while there may be none: what its file names may be gone already.
-    pub(crate) fn private_redis_if_it_runs(&self) -> Option<PrivateRedis> {
-        PrivateRedis::if_it_runs(self.data_dir())
-    }
-
     /// SIGTERM to every part at once; each must be gone in time, and say that all went well.
     pub(crate) fn terminate(&mut self, within: Duration) {
         for part in &self.parts {
@@ -217,189 +191,6 @@ impl Drop for System {
             }
         }
     }
-}
-
-/// The redis-server that a `boxoffice` on some data directory has started for itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PrivateRedis {
-    pid: i32,
-}
-
-impl PrivateRedis {
-    /// The one of this data directory; it notes its process id a moment after it has begun to accept connections.
-    pub(crate) fn of(data_dir: &Path) -> Self {
-        eventually_blocking("the private redis-server runs", REDIS_RUNS_MAX, || {
-            Self::if_it_runs(data_dir)
-        })
-    }
-
-    fn if_it_runs(data_dir: &Path) -> Option<Self> {
-        let noted = std::fs::read_to_string(data_dir.join("redis").join("redis.pid")).ok()?;
-        let redis = Self {
-            pid: noted.trim().parse().ok()?,
-        };
-        redis.runs().then_some(redis)
-    }
-
-    /// kill -9. Its keeper is a grandchild of the test, and so nobody else's.
-    pub(crate) fn kill(self) {
-        let pid = Pid::from_raw(self.pid).expect("a process id");
-        rustix::process::kill_process(pid, Signal::KILL).expect("a process of this test can be killed");
-    }
-
-    /// Fails the test if it is still there after a moment.
-    pub(crate) fn is_gone_soon(self) {
-        eventually_blocking("the private redis-server is gone", REDIS_GONE_MAX, || {
-            (!self.runs()).then_some(())
-        });
-    }
-
-    fn runs(self) -> bool {
-        let command_line = std::fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
-        String::from_utf8_lossy(&command_line).contains("redis-server")
-    }
-}
-
-/// `boxoffice` on a data directory and a port, with nothing throttled and Stripe's faults at hand.
-pub(crate) fn boxoffice(data_dir: &Path, port: u16) -> ProcessBuilder {
-    Process::of("boxoffice")
-        .arg("--listen")
-        .arg(format!("127.0.0.1:{port}"))
-        .arg("--data-dir")
-        .arg(data_dir)
-        .env("STRIPE_FAKE_FAULTS", "true")
-        // Throttling is tested where it lives; here many people sign up from one address.
-        .env("AUTH_THROTTLE", "off")
-}
-
-/// A port that is free now, and that no outgoing connection will take.
-pub(crate) fn free_port() -> u16 {
-    free_ports(1)[0]
-}
-
-type Programs = Vec<(ProcessBuilder, String)>;
-
-fn one_process(dir: &Path, redis_url: Option<&str>, options: Options) -> (Ingress, Programs) {
-    let port = free_port();
-    let base = format!("http://127.0.0.1:{port}");
-    let mut program = boxoffice(dir, port).env("ORDER_HOLD_SECONDS", options.hold_seconds.to_string());
-    if let Some(url) = redis_url {
-        program = program.env("REDIS_URL", url);
-    }
-    let ingress = Ingress {
-        auth: base.clone(),
-        tickets: base.clone(),
-        orders: base.clone(),
-        payments: base.clone(),
-        site: base.clone(),
-        stripe: base.clone(),
-    };
-    (ingress, vec![(program, format!("{base}/readyz"))])
-}
-
-fn separate(dir: &Path, redis_url: &str, options: Options) -> (Ingress, Programs) {
-    let base: Vec<String> = free_ports(7)
-        .into_iter()
-        .map(|port| format!("http://127.0.0.1:{port}"))
-        .collect();
-    let [auth, tickets, orders, expiration, payments, web, stripe] =
-        base.try_into().expect("seven ports were asked for");
-    let program = |name: &str, listen: &str, base: &str| {
-        Process::of(name)
-            .env(listen, base.trim_start_matches("http://"))
-            .env("BOXOFFICE_DATA_DIR", dir)
-            .env("REDIS_URL", redis_url)
-            .env("PUBLIC_URL", &web)
-            .env("RUST_LOG", "warn")
-    };
-    let service = |name: &str| {
-        let (listen, base) = match name {
-            "auth" => ("AUTH_LISTEN", &auth),
-            "tickets" => ("TICKETS_LISTEN", &tickets),
-            "orders" => ("ORDERS_LISTEN", &orders),
-            "expiration" => ("EXPIRATION_LISTEN", &expiration),
-            "payments" => ("PAYMENTS_LISTEN", &payments),
-            other => panic!("{other} is no service"),
-        };
-        (program(name, listen, base), format!("{base}/readyz"))
-    };
-    let (auth_program, auth_ready) = service("auth");
-    let (orders_program, orders_ready) = service("orders");
-    let (payments_program, payments_ready) = service("payments");
-    let programs = vec![
-        (auth_program.env("AUTH_THROTTLE", "off"), auth_ready),
-        service("tickets"),
-        (
-            orders_program.env("ORDER_HOLD_SECONDS", options.hold_seconds.to_string()),
-            orders_ready,
-        ),
-        service("expiration"),
-        (
-            payments_program
-                .env("STRIPE_SECRET_KEY", SECRET_KEY)
-                .env("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET)
-                .env("STRIPE_API_BASE", &stripe),
-            payments_ready,
-        ),
-        (
-            program("web", "WEB_LISTEN", &web)
-                .env("WEB_SECRET", "a secret of at least thirty-two bytes")
-                .env("AUTH_URL", &auth)
-                .env("TICKETS_URL", &tickets)
-                .env("ORDERS_URL", &orders)
-                .env("EXPIRATION_URL", &expiration)
-                .env("PAYMENTS_URL", &payments)
-                .env("STRIPE_FORM_ACTION", &stripe),
-            format!("{web}/"),
-        ),
-        (
-            program("stripe-fake", "STRIPE_FAKE_LISTEN", &stripe)
-                .env("STRIPE_FAKE_DATA_DIR", stripe_dir(dir))
-                .env("STRIPE_FAKE_FAULTS", "true")
-                .env("STRIPE_SECRET_KEY", SECRET_KEY)
-                .env("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET)
-                .env("STRIPE_WEBHOOK_URL", format!("{payments}/api/payments/webhook")),
-            format!("{stripe}/stripe-fake/ledger"),
-        ),
-    ];
-    let ingress = Ingress {
-        auth,
-        tickets,
-        orders,
-        payments,
-        site: web,
-        stripe,
-    };
-    (ingress, programs)
-}
-
-/// What the payments service shows to the stand-in for Stripe, and the other way round.
-const SECRET_KEY: &str = "sk_test_boxoffice";
-const WEBHOOK_SECRET: &str = "whsec_boxoffice";
-
-fn stripe_dir(dir: &Path) -> PathBuf {
-    dir.join("stripe-fake")
-}
-
-/// Ports that are free now. They are held until all are found, so that they differ.
-fn free_ports(count: usize) -> Vec<u16> {
-    let span = u32::from(PORTS.end - PORTS.start);
-    let begin = (std::process::id() * PORTS_PER_TEST) % span;
-    let candidates = (0..span).map(|step| {
-        let offset = u16::try_from((begin + step) % span).expect("the range has fewer ports than u16");
-        PORTS.start + offset
-    });
-    let bound: Vec<TcpListener> = candidates
-        .filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
-        .take(count)
-        .collect();
-    let port = |listener: &TcpListener| {
-        listener
-            .local_addr()
-            .expect("a bound listener has an address")
-            .port()
-    };
-    bound.iter().map(port).collect()
 }
 
 /// Tests a story in every deployment.

@@ -1,6 +1,6 @@
 //! kill -9 of everything: what was acknowledged is there again after the next start, and goes on.
 
-use crate::harness::{Deployment, Options, PrivateRedis, System, in_both_deployments};
+use crate::harness::{Deployment, Options, System, in_both_deployments};
 use crate::journey::purchase_while;
 use crate::load::Load;
 use crate::person::Person;
@@ -44,7 +44,7 @@ async fn what_was_acknowledged_under_load_survives_kill_9(deployment: Deployment
 }
 
 async fn kill_and_start_again(deployment: Deployment, system: &mut System) {
-    let redis: Option<PrivateRedis> = (deployment == Deployment::OneProcess).then(|| system.private_redis());
+    let redis = (deployment == Deployment::OneProcess).then(|| system.private_redis());
     system.kill();
     if let Some(redis) = redis {
         redis.is_gone_soon();

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use testkit::{Client, Process, ProcessBuilder, RedisServer, eventually_blocking, temp_dir};
 
-use crate::harness::{Deployment, Options, System, boxoffice, free_port};
+use crate::harness::{Deployment, Options, System};
+use crate::layout::{boxoffice, free_port};
 use crate::person::Person;
 
 /// A second process on data that is in use is refused within this time.
@@ -82,7 +83,7 @@ async fn a_store_whose_file_was_truncated() {
                 "{store} cut to {kept}: {said}"
             );
             assert!(
-                said.contains("restore a backup"),
+                said.contains("begin anew"),
                 "{store} cut to {kept}, what to do: {said}"
             );
         }
