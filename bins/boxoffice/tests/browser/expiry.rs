@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::locator::By;
 use crate::stage::{Listing, Person, System};
-use crate::webdriver::{By, Scripts};
+use crate::webdriver::Scripts;
 
 /// Short enough to wait for, long enough to reserve and look at the page.
 const HOLD_SECONDS: u64 = 6;

@@ -11,8 +11,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
+use crate::locator::By;
 use crate::stage::{DEMO_EMAIL, DEMO_PASSWORD, Listing, Person, System};
-use crate::webdriver::{By, Scripts};
+use crate::webdriver::Scripts;
 
 /// Long enough for all pictures of an order that waits.
 const HOLD_SECONDS: u64 = 900;

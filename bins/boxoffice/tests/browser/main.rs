@@ -8,6 +8,7 @@
 mod browser_log;
 mod expiry;
 mod gallery;
+mod locator;
 mod open_pages;
 mod purchase;
 mod stage;

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::locator::{By, Key};
 use crate::stage::{Listing, PASSWORD, Person, System};
-use crate::webdriver::{By, Key, SHOWN_MAX, Scripts};
+use crate::webdriver::{SHOWN_MAX, Scripts};
 
 /// How much later than the API an open page may show that a ticket has sold out.
 const NEWS_MAX: Duration = Duration::from_millis(500);

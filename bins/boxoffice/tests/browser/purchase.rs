@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use crate::locator::By;
 use crate::stage::{Listing, Person, System};
-use crate::webdriver::{Browser, By, Scripts};
+use crate::webdriver::{Browser, Scripts};
 
 /// Long enough for any purchase.
 const HOLD_SECONDS: u64 = 900;

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use testkit::{Client, Process, TempDir, eventually};
 
 use crate::browser_log;
-use crate::webdriver::{Browser, By, SHOWN_MAX, Scripts};
+use crate::locator::By;
+use crate::webdriver::{Browser, SHOWN_MAX, Scripts};
 
 /// The password of everyone who signs up here.
 pub(crate) const PASSWORD: &str = "purple piano tuesday";

@@ -12,6 +12,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::{Client, Process, TempDir, eventually};
 
+use crate::locator::{By, Key};
+
 /// How long a page may take to show what a step of a test needs; debug builds on two busy cores are slow.
 pub(crate) const SHOWN_MAX: Duration = Duration::from_secs(10);
 
@@ -56,30 +58,6 @@ pub(crate) enum Scripts {
     Off,
 }
 
-/// How a person finds something on a page.
-#[derive(Debug, Clone)]
-pub(crate) enum By {
-    /// A selector, for what has no words of its own.
-    Css(String),
-    /// A button, by what it says.
-    Button(String),
-    /// A link, by what it says.
-    Link(String),
-    /// A field, by its label.
-    Field(&'static str),
-    /// What unfolds, by its summary.
-    Unfold(&'static str),
-}
-
-/// A key without a letter, as WebDriver numbers them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Key(char);
-
-impl Key {
-    pub(crate) const ENTER: Self = Self('\u{E007}');
-    pub(crate) const TAB: Self = Self('\u{E004}');
-}
-
 /// What WebDriver refuses a command with.
 #[derive(Debug)]
 pub(crate) struct Refused {
@@ -95,34 +73,6 @@ pub(crate) struct Browser {
     _profile: TempDir,
     // Last: the driver is killed after the session was closed, and the profile is gone with it.
     driver: Process,
-}
-
-impl By {
-    pub(crate) fn css(selector: impl Into<String>) -> Self {
-        Self::Css(selector.into())
-    }
-
-    pub(crate) fn button(text: impl Into<String>) -> Self {
-        Self::Button(text.into())
-    }
-
-    pub(crate) fn link(text: impl Into<String>) -> Self {
-        Self::Link(text.into())
-    }
-
-    fn locator(&self) -> Value {
-        let xpath = |path: String| json!({ "using": "xpath", "value": path });
-        match self {
-            Self::Css(selector) => json!({ "using": "css selector", "value": selector }),
-            Self::Button(text) => xpath(format!("//button[normalize-space()={}]", quoted(text))),
-            Self::Link(text) => xpath(format!("//a[normalize-space()={}]", quoted(text))),
-            Self::Field(label) => xpath(format!(
-                "//*[@id=//label[normalize-space()={}]/@for]",
-                quoted(label)
-            )),
-            Self::Unfold(text) => xpath(format!("//summary[normalize-space()={}]", quoted(text))),
-        }
-    }
 }
 
 impl Browser {
@@ -433,15 +383,6 @@ fn program(variable: &str, names: &[&str]) -> PathBuf {
             names[0]
         )
     })
-}
-
-/// A text as XPath writes it; none of ours has both kinds of quotes.
-fn quoted(text: &str) -> String {
-    if text.contains('\'') {
-        format!("\"{text}\"")
-    } else {
-        format!("'{text}'")
-    }
 }
 
 fn text_of(value: &Value) -> String {
