@@ -16,7 +16,7 @@ use store::TransactError;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use body::{OrderBody, OrderRequest, OrderedTicketBody, RefundBody};
+pub use body::{NoFields, OrderBody, OrderRequest, OrderedTicketBody, RefundBody};
 
 use crate::consumer::stage;
 use crate::domain::{self, Command, Order, OrderError, TicketView};
@@ -174,7 +174,7 @@ async fn refund_order(
     State(Orders { parts, .. }): State<Orders>,
     user: CurrentUser,
     Path(id): Path<OrderId>,
-    request: Once<()>,
+    request: Once<Option<NoFields>>,
 ) -> Result<Reply, Problem> {
     let order = parts
         .store

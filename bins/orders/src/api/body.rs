@@ -84,6 +84,11 @@ impl Wish {
     }
 }
 
+/// A body that says nothing, for routes that need none: it may be left out, or be `{}`.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoFields {}
+
 /// An order as its buyer sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
