@@ -29,7 +29,7 @@ pub fn router(parts: Parts<TicketIndexes>) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(list_tickets, create_ticket))
         .routes(routes!(get_ticket, update_ticket, delete_ticket))
-        .routes(routes!(list_orders))
+        .routes(routes!(list_ticket_orders))
         .with_state(parts)
 }
 
@@ -168,7 +168,7 @@ async fn delete_ticket(
     responses((status = 200, body = [HoldBody]), (status = 401, body = errors::ProblemBody),
         (status = 403, body = errors::ProblemBody), (status = 404, body = errors::ProblemBody)),
     security(("session" = [])))]
-async fn list_orders(
+async fn list_ticket_orders(
     State(parts): Tickets,
     user: CurrentUser,
     Path(id): Path<TicketId>,
