@@ -4,7 +4,7 @@ use serde_json::json;
 use testkit::eventually;
 
 use crate::app::{App, SOON};
-use crate::checks::has_exactly;
+use crate::checks::{has_exactly, problem};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_and_metrics_have_their_shapes() {
@@ -14,7 +14,13 @@ async fn probes_and_metrics_have_their_shapes() {
     assert_eq!(live.json(), json!({"live": true}));
 
     let ready = eventually("the bus is connected everywhere", SOON, async || {
-        let ready = client.get("/readyz").expect(200).await.json();
+        let ready = client.get("/readyz").send().await;
+        if ready.status != 200 {
+            // A moment ago it was started: it says what it waits for.
+            problem(&ready, 503);
+            return None;
+        }
+        let ready = ready.json();
         let connected = |service: &serde_json::Value| service["bus"] == "connected";
         let all = ready["services"]
             .as_array()

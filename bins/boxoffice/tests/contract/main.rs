@@ -23,5 +23,6 @@ mod selling;
 mod sessions;
 mod throttling;
 mod tickets;
+mod trusted_key;
 mod users;
 mod wire;
