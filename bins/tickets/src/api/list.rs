@@ -32,6 +32,7 @@ pub struct ListQuery {
     /// At most this price, in major units
     max_price: Option<String>,
     /// newest if not said
+    #[param(inline)]
     sort: Option<SortName>,
     /// 1 to 100; 20 if not said
     limit: Option<u32>,
