@@ -106,7 +106,7 @@ pub fn pay(
     public_url: &str,
     now: Timestamp,
 ) -> Result<Decision, PaymentError> {
-    order.payable(now)?;
+    order.payable()?;
     let request = CheckoutRequest::new(order, public_url, now);
     match payment {
         Some(payment) => decide(payment, Command::Open(request), now),

@@ -27,7 +27,7 @@ pub struct Order {
     pub quantity: u32,
     /// What is to be paid in all.
     pub total: Money,
-    /// Until when.
+    /// Until when, by the orders service's clock: it alone decides when that moment has come.
     pub expires_at: Timestamp,
     /// Its payment, once one was begun.
     pub payment_id: Option<PaymentId>,
@@ -54,14 +54,14 @@ impl Order {
         })
     }
 
-    /// Whether it can be paid now.
+    /// Whether it can be paid, as far as is known here. No clock is asked: that the time is over is for the orders
+    /// service to say, and a payment that comes after it is closed when it says so.
     ///
     /// # Errors
     /// By name, why not. [`PaymentError::NotReserved`] passes by itself.
-    pub fn payable(&self, now: Timestamp) -> Result<(), PaymentError> {
+    pub fn payable(&self) -> Result<(), PaymentError> {
         match self.status {
             OrderStatus::Created => Err(PaymentError::NotReserved),
-            OrderStatus::AwaitingPayment if now >= self.expires_at => Err(PaymentError::Expired),
             OrderStatus::AwaitingPayment => Ok(()),
             OrderStatus::Accepted | OrderStatus::Complete => Err(PaymentError::AlreadyPaid),
             OrderStatus::Refunding => Err(PaymentError::AlreadyRefunded),

@@ -6,10 +6,11 @@ use events::{FailureReason, Money, OrderId, PaymentId, Timestamp, UserId, Versio
 
 use super::Order;
 
-/// How long a Checkout Session lives at least. Stripe's own minimum is 30 minutes, counted when the request
-/// arrives: the rest is how long a request may be repeated before Stripe refuses it for its age.
+/// How long a Checkout Session lives at least. Stripe's own minimum is 30 minutes by its own clock, counted when
+/// the request arrives: the rest is what our clock may be slow by, and how long a request may be repeated before
+/// Stripe refuses it for its age.
 pub const CHECKOUT_SECONDS_MIN: u64 = 35 * 60;
-/// How long a Checkout Session lives at most: Stripe's 24 hours, less what clocks may differ by.
+/// How long a Checkout Session lives at most: Stripe's 24 hours, less what our clock may be fast by.
 pub const CHECKOUT_SECONDS_MAX: u64 = 24 * 3600 - 300;
 
 /// The payment of one order.
@@ -163,7 +164,8 @@ pub enum Lapse {
     Expired,
     /// The authorisation was cancelled at Stripe before it was seen here.
     AuthorizationGone,
-    /// Stripe failed again and again to say whether it made the session. Nobody was given its address.
+    /// Stripe failed again and again to say whether it made the session, and nobody was given its address; or it
+    /// refused the request for its age. Another attempt may go better.
     Unanswered,
     /// Stripe will not open such a session.
     Refused,
@@ -171,6 +173,9 @@ pub enum Lapse {
 
 /// Everything that Stripe is asked for when a session is opened. It is stored before the first call and
 /// never changes within an attempt: Stripe refuses a repeated key that comes with other parameters.
+///
+/// Its end is the one place where this service needs a clock that is right, to within five minutes: Stripe counts
+/// by its own, and refuses a session that ends too soon or too late.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CheckoutRequest {
     /// What is bought.
