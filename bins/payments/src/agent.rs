@@ -14,10 +14,14 @@ use tokio::time::timeout;
 
 use crate::domain::{
     Call, Command, Decision, IntentStatus, Lapse, Payment, PaymentError, Step, StripeView, decide, next_call,
-    next_step, undo,
+    next_step,
 };
-use crate::store::{Notice, PaymentIndexes};
+use crate::store::PaymentIndexes;
 use crate::stripe::{Stripe, Trouble};
+
+mod notices;
+
+use self::notices::mark_read;
 
 /// How often Stripe may fail by itself over one request for a session before the attempt is given up.
 const SESSION_FAILURES_MAX: u32 = 3;
@@ -43,6 +47,23 @@ pub struct Tries {
     session_failures: u32,
     /// How many calls were answered with anything but success, which may be stored under their keys.
     repeat: u32,
+    /// Whether Stripe has done or said what was asked of it in the last step.
+    answered: bool,
+}
+
+impl Tries {
+    /// Whether Stripe has done or said what was asked of it in the last step.
+    pub const fn answered(&self) -> bool {
+        self.answered
+    }
+
+    #[cfg(test)]
+    pub(crate) fn that_were_answered() -> Self {
+        Self {
+            answered: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// How a step ended.
@@ -89,6 +110,7 @@ impl Agent {
     /// # Errors
     /// When Stripe or the store did not go along; the step can be repeated at any time.
     pub async fn step(&self, id: PaymentId, tries: &mut Tries) -> Result<Stepped, StepError> {
+        tries.answered = false;
         let (wanted, unread) = self
             .store
             .read(|indexes| (indexes.wanted_version(id), indexes.unread(id)));
@@ -103,7 +125,13 @@ impl Agent {
             Some(session) if next_step(&payment).is_some() || !own.is_empty() => {
                 self.look_and_act(&payment, session, own, tries).await?
             }
-            Some(_) | None => Stepped::Idle,
+            Some(_) => Stepped::Idle,
+            None => {
+                // There is nothing to look at: what comes of a session that was never learnt is told by that
+                // session's own notices, which are among the strays.
+                self.read_notices(own).await?;
+                Stepped::Idle
+            }
         };
         for notice in strays {
             self.see_to_stray(&payment, notice, tries).await?;
@@ -130,31 +158,10 @@ impl Agent {
         }
     }
 
-    /// The notices that a look at the payment's own session answers, and those about other sessions.
-    fn notices(
-        &self,
-        payment: &Payment,
-        unread: &[String],
-    ) -> Result<(Vec<String>, Vec<Notice>), StoreError> {
-        let (mut own, mut strays) = (Vec::new(), Vec::new());
-        for id in unread {
-            // One that is not durable yet is read by the next step: the webhook asks for one.
-            let Some(notice) = self.store.get::<Notice>(id)? else {
-                continue;
-            };
-            let about = notice.session.as_deref();
-            if about.is_none() || about == payment.state.session() {
-                own.push(notice.id);
-            } else {
-                strays.push(notice);
-            }
-        }
-        Ok((own, strays))
-    }
-
     async fn create(&self, payment: &Payment, tries: &mut Tries) -> Result<Stepped, StepError> {
         let trouble = match self.stripe.create_session(payment).await {
             Ok(view) => {
+                tries.answered = true;
                 self.apply(payment, Command::Observe(view), Vec::new()).await?;
                 return Ok(Stepped::Moved);
             }
@@ -169,6 +176,13 @@ impl Agent {
                 (tries.session_failures >= SESSION_FAILURES_MAX).then_some(Lapse::Unanswered)
             }
             Trouble::KeyReused(_) => Some(Lapse::Unanswered),
+            Trouble::Untimely(_) => {
+                if !too_late {
+                    tracing::error!(now = %self.clock.now(), end = %payment.request.expires_at,
+                        "Stripe counts the time otherwise: payments needs a clock that is right to within five minutes");
+                }
+                Some(Lapse::Unanswered)
+            }
             Trouble::Missing(_) | Trouble::OtherState(_) | Trouble::Declined(_) | Trouble::Refused(_) => {
                 Some(if too_late {
                     Lapse::Unanswered
@@ -194,7 +208,17 @@ impl Agent {
         notices: Vec<String>,
         tries: &mut Tries,
     ) -> Result<Stepped, StepError> {
-        let view = self.stripe.read(session).await?;
+        let view = match self.stripe.read(session).await {
+            Ok(view) => view,
+            Err(trouble) => {
+                if matches!(trouble, Trouble::Missing(_)) {
+                    // The state may want it looked at again; what Stripe has not is not what a notice tells of.
+                    self.read_notices(notices).await?;
+                }
+                return Err(trouble.into());
+            }
+        };
+        tries.answered = true;
         let seen = self
             .apply(payment, Command::Observe(view.clone()), notices)
             .await?;
@@ -224,7 +248,7 @@ impl Agent {
             Trouble::Unknown(_) | Trouble::Busy(_) | Trouble::Unauthorized(_) => return Err(trouble.into()),
             Trouble::Declined(_) => true,
             Trouble::ServerError(_) | Trouble::OtherState(_) => false,
-            Trouble::Missing(_) | Trouble::Refused(_) | Trouble::KeyReused(_) => {
+            Trouble::Missing(_) | Trouble::Refused(_) | Trouble::Untimely(_) | Trouble::KeyReused(_) => {
                 tries.repeat + 1 >= CAPTURE_REFUSALS_MAX
             }
         };
@@ -246,36 +270,6 @@ impl Agent {
         };
         let failed = self.apply(payment, command, Vec::new()).await?;
         Ok(after(payment, &failed))
-    }
-
-    /// A session that is not the payment's present one: the belated answer to a request that was given up, or
-    /// an earlier attempt that was paid after all. Nothing of it may be left.
-    async fn see_to_stray(
-        &self,
-        payment: &Payment,
-        notice: Notice,
-        tries: &mut Tries,
-    ) -> Result<(), StepError> {
-        let Some(session) = &notice.session else {
-            return Ok(());
-        };
-        let view = self.stripe.read(session).await?;
-        if payment.state.session().is_none() && view.attempt == payment.attempt {
-            self.apply(payment, Command::Observe(view), vec![notice.id])
-                .await?;
-            return Ok(());
-        }
-        if let Some(call) = undo(&view) {
-            tracing::warn!(payment = %payment.id, order = %payment.order_id, session, ?call, "a stray session is undone");
-            if let Err(trouble) = self.stripe.call(&call, tries.repeat).await {
-                tries.repeat += 1;
-                return Err(trouble.into());
-            }
-            // What it left is seen by the next step, which finds the notice still unread.
-            return Ok(());
-        }
-        let read = vec![notice.id];
-        self.transact(move |tx| mark_read(tx, &read)).await
     }
 
     /// Tells the domain something about a payment, and answers how the payment is then.
@@ -332,17 +326,6 @@ pub fn stage(
         tx.emit(event);
     }
     Ok(decision.payment)
-}
-
-fn mark_read(tx: &mut Txn<'_, PaymentIndexes>, notices: &[String]) -> Result<(), TxnError> {
-    for id in notices {
-        if let Some(notice) = tx.get::<Notice>(id)?
-            && !notice.read
-        {
-            tx.put_any(Notice { read: true, ..notice })?;
-        }
-    }
-    Ok(())
 }
 
 fn after(before: &Payment, after: &Payment) -> Stepped {

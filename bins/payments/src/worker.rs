@@ -19,7 +19,7 @@ mod job;
 
 use self::calling::Look;
 pub use self::calling::{Bell, Looks};
-use self::job::{Job, spread};
+use self::job::{Job, RETRY_SECONDS_MAX, soon, spread};
 use crate::agent::{Agent, StepError, Stepped, Tries};
 use crate::store::{PaymentIndexes, Urgency};
 use crate::sweep::sweep_once;
@@ -48,6 +48,8 @@ pub struct Worker {
     reconcile: Duration,
     gather_at: Instant,
     sweep_at: Instant,
+    /// When payments that Stripe has failed may next be tried before their pauses are over.
+    wake_at: Instant,
 }
 
 struct Ran {
@@ -80,11 +82,13 @@ impl Worker {
             reconcile,
             gather_at: now,
             sweep_at: now,
+            wake_at: now,
         };
         (worker, handle)
     }
 
-    /// Works until it is time to stop.
+    /// Works until it is time to stop. Requests that are under way then, and need a step, make it themselves:
+    /// this service's own tasks end before the server has drained.
     pub async fn run(mut self, shutdown: Shutdown) {
         loop {
             self.work_once().await;
@@ -99,6 +103,9 @@ impl Worker {
                 () = shutdown.clone().wait() => break,
             }
         }
+        // Nobody is to wait for a look that does not come.
+        drop(self.looks);
+        drop(self.jobs);
         let drained = async { while self.running.join_next().await.is_some() {} };
         if tokio::time::timeout(Duration::from_secs(DRAIN_SECONDS_MAX), drained)
             .await
@@ -241,6 +248,8 @@ impl Worker {
         };
         job.running = false;
         job.ended_at = Some(Instant::now());
+        job.failed = matches!(result, Some(Err(StepError::Stripe(_))));
+        let well = matches!(result, Some(Ok(_))) && tries.answered();
         let again = std::mem::take(&mut job.again);
         if !again {
             job.tries = tries;
@@ -257,6 +266,33 @@ impl Worker {
         match due {
             Some(due) => self.schedule(id, due),
             None => drop(self.jobs.remove(&id)),
+        }
+        if well {
+            self.stripe_is_well(now);
+        }
+    }
+
+    /// Stripe has answered: what it has failed before is tried soon, however long the pauses have become. Not
+    /// more often than those grow anyway, because a part of Stripe can be down for long while the rest answers.
+    fn stripe_is_well(&mut self, now: Instant) {
+        if now < self.wake_at {
+            return;
+        }
+        let failed = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.failed && job.due.is_some());
+        let failed: Vec<PaymentId> = failed.map(|(id, _)| *id).collect();
+        if failed.is_empty() {
+            return;
+        }
+        self.wake_at = now + Duration::from_secs(RETRY_SECONDS_MAX);
+        tracing::info!(
+            payments = failed.len(),
+            "Stripe answers again: what it has failed is tried soon"
+        );
+        for id in failed {
+            self.schedule(id, now + soon());
         }
     }
 
@@ -290,3 +326,6 @@ fn log(id: PaymentId, error: &StepError) {
         StepError::Store(error) => tracing::warn!(payment = %id, %error, "a step could not be stored"),
     }
 }
+
+#[cfg(test)]
+mod tests;

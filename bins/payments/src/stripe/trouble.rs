@@ -4,6 +4,9 @@ use stripe::{ApiErrorsCode, ApiErrorsType, StripeError};
 
 use super::CALL_SECONDS_MAX;
 
+/// The parameter that says when a session ends.
+const EXPIRES_AT: &str = "expires_at";
+
 /// What went wrong with a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
@@ -32,6 +35,10 @@ pub enum Trouble {
     /// Not done: Stripe refuses such a request.
     #[error("Stripe refuses the request: {0}")]
     Refused(String),
+    /// Not done: the session would end too soon or too late by Stripe's clock. The request has become too old,
+    /// or our clock is wrong.
+    #[error("Stripe refuses when the session is to end: {0}")]
+    Untimely(String),
     /// The key was used before with other parameters.
     #[error("the idempotency key was used for another request: {0}")]
     KeyReused(String),
@@ -49,6 +56,7 @@ impl Trouble {
             Self::OtherState(_) => "other_state",
             Self::Declined(_) => "declined",
             Self::Refused(_) => "refused",
+            Self::Untimely(_) => "untimely",
             Self::KeyReused(_) => "key_reused",
         }
     }
@@ -67,7 +75,8 @@ impl From<StripeError> for Trouble {
                     "{status} {code}: {}",
                     error.message.as_deref().unwrap_or("no message")
                 );
-                classify(status, error.code.as_ref(), &error.type_, words)
+                let untimely = error.param.as_deref() == Some(EXPIRES_AT);
+                classify(status, error.code.as_ref(), &error.type_, untimely, words)
             }
             StripeError::Timeout => Self::Unknown(format!("no answer within {CALL_SECONDS_MAX} s")),
             StripeError::JSONDeserialize(words)
@@ -77,7 +86,13 @@ impl From<StripeError> for Trouble {
     }
 }
 
-fn classify(status: u16, code: Option<&ApiErrorsCode>, kind: &ApiErrorsType, words: String) -> Trouble {
+fn classify(
+    status: u16,
+    code: Option<&ApiErrorsCode>,
+    kind: &ApiErrorsType,
+    untimely: bool,
+    words: String,
+) -> Trouble {
     if status >= 500 {
         return Trouble::ServerError(words);
     }
@@ -103,6 +118,7 @@ fn classify(status: u16, code: Option<&ApiErrorsCode>, kind: &ApiErrorsType, wor
         401 | 403 => Trouble::Unauthorized(words),
         404 => Trouble::Missing(words),
         408 | 409 | 424 | 425 | 429 => Trouble::Busy(words),
+        _ if untimely => Trouble::Untimely(words),
         _ => Trouble::Refused(words),
     }
 }
