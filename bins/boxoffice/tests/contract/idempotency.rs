@@ -69,6 +69,9 @@ async fn the_same_request_again_has_the_same_answer_and_no_effect() {
     }
     ids.dedup();
     assert_eq!(ids.len(), 1, "{ids:?}");
+    // For another order it is another request, although it has no body that could differ.
+    let other = sal.request(Method::POST, format!("/api/orders/{}/refund", ids[0]));
+    problem(&other.header("idempotency-key", "k1").send().await, 422);
 
     assert_eq!(
         bob.get("/api/orders")

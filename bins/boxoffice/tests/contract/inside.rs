@@ -1,7 +1,7 @@
 //! What probes and scrapers on the inside are shown.
 
 use serde_json::json;
-use testkit::eventually;
+use testkit::{Client, Process, eventually, temp_dir};
 
 use crate::app::{App, SOON};
 use crate::checks::{has_exactly, problem};
@@ -74,4 +74,75 @@ async fn probes_and_metrics_have_their_shapes() {
         !text.contains("example.org") && !text.contains("A show"),
         "{text}"
     );
+}
+
+/// A service by itself, with neither bus nor auth: it says what it lacks, and does what it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_by_itself_has_its_own_paths_and_no_others() {
+    let dir = temp_dir();
+    let service = Process::of("tickets")
+        .arg("--listen")
+        .arg("127.0.0.1:0")
+        .arg("--data-dir")
+        .arg(dir.path())
+        .arg("--redis-url")
+        .arg("redis://127.0.0.1:9")
+        .start();
+    let client = Client::new(service.base());
+    assert_eq!(
+        client.get("/healthz").expect(200).await.json(),
+        json!({"live": true})
+    );
+    problem(&client.get("/readyz").send().await, 503);
+    client.get("/metrics").expect(200).await;
+    let status = client.get("/internal/status").expect(200).await.json();
+    assert_eq!(status["service"], "tickets");
+    assert_eq!(status["bus"]["connected"], false);
+    let document = client.get("/api/openapi.json").expect(200).await.json();
+    let paths: Vec<&str> = document["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        paths,
+        ["/api/tickets", "/api/tickets/{id}", "/api/tickets/{id}/orders"]
+    );
+    assert_eq!(client.get("/api/tickets").expect(200).await.json(), json!([]));
+    problem(
+        &client
+            .post("/api/tickets", &json!({"title": "x", "price": 1}))
+            .send()
+            .await,
+        401,
+    );
+    for path in [
+        "/api/orders",
+        "/api/users/currentuser",
+        "/api/payments",
+        "/",
+        "/live",
+        "/v1/refunds",
+    ] {
+        problem(&client.get(path).send().await, 404);
+    }
+    for path in ["/healthz", "/readyz", "/metrics", "/internal/status"] {
+        problem(&client.post(path, &json!({})).send().await, 405);
+    }
+}
+
+/// What is for the inside is not for the public: the one port of a laptop shows it to the laptop only, and what
+/// operators see of a service stands behind the site's own page.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_public_port_has_no_inside() {
+    let app = App::start();
+    let ann = app.person("ann").await;
+    for path in [
+        "/internal/status",
+        "/internal/events?subject=x",
+        "/api/internal/status",
+    ] {
+        assert_eq!(ann.get(path).send().await.status, 404, "{path}");
+    }
 }

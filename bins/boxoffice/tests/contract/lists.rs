@@ -1,5 +1,7 @@
 //! Lists: every order, every filter, and pages that show each thing exactly once.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use serde_json::{Value, json};
 use testkit::Client;
 
@@ -297,4 +299,50 @@ async fn one_s_own_lists_are_one_s_own() {
     sal.lists(1).await;
     let second = sal.get(next).expect(200).await.json();
     assert_eq!(crate::app::text(&second[0], "id"), listed[2]);
+}
+
+/// A cursor is opaque, but it is no secret how it is made: whatever someone puts in, the list goes on or refuses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_was_made_up_does_no_harm() {
+    let app = App::start();
+    let (sal, bob) = (app.person("sal").await, app.person("bob").await);
+    let ticket = sal.lists(9).await;
+    sal.lists(9).await;
+    bob.orders(&ticket, 1).await;
+    let ids = [
+        "00000000-0000-7000-8000-000000000000",
+        "ffffffff-ffff-7fff-bfff-ffffffffffff",
+        ticket.as_str(),
+        "5f2b0e9a-7f5c-4f0e-8f6a-0d8f4a1b2c3d",
+        "x",
+    ];
+    let mut cursors: Vec<Value> = vec![json!(null), json!({}), json!([]), json!(1), json!([[[]]])];
+    for id in ids {
+        cursors.push(json!(id));
+        for key in [i64::MIN, -1, 0, 20_000, i64::MAX] {
+            cursors.push(json!([key, id]));
+        }
+        cursors.push(json!([1.5, id]));
+        cursors.push(json!([u64::MAX, id]));
+        cursors.push(json!([0, id, 0]));
+    }
+    for cursor in cursors {
+        let after = BASE64.encode(cursor.to_string());
+        for list in [
+            "/api/tickets?limit=1".to_owned(),
+            "/api/tickets?sort=date&from=2027-01-01&limit=1".to_owned(),
+            "/api/tickets?sort=price&minPrice=1&maxPrice=50&limit=1".to_owned(),
+            "/api/tickets?sort=-price&minPrice=1&maxPrice=50&limit=1".to_owned(),
+            "/api/tickets?q=show&sort=-price&limit=1".to_owned(),
+            "/api/tickets?seller=me&limit=1".to_owned(),
+            "/api/orders?limit=1".to_owned(),
+            format!("/api/tickets/{ticket}/orders?limit=1"),
+        ] {
+            let answer = sal.get(format!("{list}&after={after}")).send().await;
+            match answer.status.as_u16() {
+                200 => assert!(answer.json().as_array().is_some_and(|rows| rows.len() <= 1)),
+                _ => blames(&answer, &["after"]),
+            }
+        }
+    }
 }

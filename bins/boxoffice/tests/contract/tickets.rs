@@ -314,3 +314,27 @@ async fn a_version_that_is_known_is_not_sent_again() {
     );
     problem(&stranger.get(format!("{path}/")).send().await, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watching_a_ticket_answers_when_it_changes() {
+    let app = App::start();
+    let sal = app.person("sal").await;
+    let path = format!("/api/tickets/{}", sal.lists(1).await);
+    let stranger = app.anyone();
+    let watch = async |tag: &str, wait: &str| {
+        let request = stranger
+            .get(&path)
+            .header("if-none-match", tag)
+            .header("prefer", wait);
+        request.send().await
+    };
+    assert_eq!(watch("\"1\"", "wait=1").await.status, 304);
+    let change = json!({"title": "Another show", "price": 25});
+    let (seen, _) = tokio::join!(watch("\"1\"", "wait=30"), sal.put(&path, &change).expect(200));
+    assert_eq!(seen.status, 200, "{}", seen.text());
+    assert_eq!(seen.header("etag"), Some("\"2\""));
+    assert_eq!(seen.json()["title"], "Another show");
+    // Withdrawn, it is gone for those who watch, too.
+    let (seen, _) = tokio::join!(watch("\"2\"", "wait=30"), sal.delete(&path).expect(204));
+    problem(&seen, 404);
+}
