@@ -15,6 +15,7 @@ mod idempotency;
 mod inside;
 mod lists;
 mod live;
+mod matrix;
 mod orders;
 mod pages;
 mod payments;
