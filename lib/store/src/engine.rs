@@ -3,16 +3,17 @@
 //! An [`Engine`] keeps bytes under bytes, in order, and knows nothing of rows. It is trusted with little: what
 //! it returns is checked by checksums and counts, and after its first error it is closed and opened again.
 
-use std::collections::HashSet;
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
+use crate::blobs::Blobs;
 use crate::errors::panic_message;
 
 /// How much the engine may cache of its pages; the rows are small and the kernel caches the file as well.
@@ -31,6 +32,9 @@ const BLOBS_DIR: &str = "blobs";
 const FREE_MILLIS_MAX: u64 = 2_000;
 const FREE_POLL_MILLIS: u64 = 10;
 
+/// How a panic of the engine says what the operating system said: sled unwraps some of its errors.
+const OUTSIDE_WORDS: [&str; 2] = ["Too many open files", "No space left on device"];
+
 /// An error of the engine. Whatever it is, the handle is not used again.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
@@ -48,27 +52,41 @@ impl EngineError {
         }
     }
 
-    /// Whether the cause lies outside of the engine's files: a full disk, missing permissions. Then nothing is
-    /// damaged, and opening again helps as soon as the cause is gone.
+    /// Whether the cause lies outside of the engine's files: a full disk, missing permissions, no file
+    /// descriptor left. Then nothing is damaged, and opening again helps as soon as the cause is gone.
     pub const fn is_outside(&self) -> bool {
         self.outside
+    }
+
+    fn panicked(what: &str) -> Self {
+        Self {
+            message: format!("the engine panicked: {what}"),
+            outside: OUTSIDE_WORDS.iter().any(|words| what.contains(words)),
+        }
     }
 }
 
 impl From<std::io::Error> for EngineError {
     fn from(error: std::io::Error) -> Self {
         Self {
-            outside: matches!(
-                error.kind(),
-                ErrorKind::StorageFull
-                    | ErrorKind::QuotaExceeded
-                    | ErrorKind::ReadOnlyFilesystem
-                    | ErrorKind::PermissionDenied
-                    | ErrorKind::OutOfMemory
-            ),
+            outside: is_outside(&error),
             message: error.to_string(),
         }
     }
+}
+
+fn is_outside(error: &std::io::Error) -> bool {
+    // The standard library has no kind for these two: no descriptor left in the process, or in the system.
+    let descriptors = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+    descriptors.contains(&error.raw_os_error())
+        || matches!(
+            error.kind(),
+            ErrorKind::StorageFull
+                | ErrorKind::QuotaExceeded
+                | ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::PermissionDenied
+                | ErrorKind::OutOfMemory
+        )
 }
 
 impl From<sled::Error> for EngineError {
@@ -161,8 +179,7 @@ impl OpenEngine for Disk {
             Ok(Box::new(Sled {
                 db,
                 file: File::open(dir.join(DB_FILE))?,
-                blobs_dir: dir.join(BLOBS_DIR),
-                blobs_synced: Mutex::new(HashSet::new()),
+                blobs: Mutex::new(Blobs::open(&dir.join(BLOBS_DIR))?),
             }) as Box<dyn Engine>)
         })
     }
@@ -212,42 +229,8 @@ struct Sled {
     db: sled::Db,
     /// Our own handle on sled's log: its `flush` is no fsync.
     file: File,
-    blobs_dir: PathBuf,
-    blobs_synced: Mutex<HashSet<OsString>>,
-}
-
-impl Sled {
-    /// sled writes a page that has grown beyond an eighth of a megabyte into a file of its own, and never syncs
-    /// that file. Without this, a power cut would take such a page and all the rows on it.
-    fn sync_blobs(&self) -> Result<(), EngineError> {
-        let mut present = HashSet::new();
-        let mut fresh = false;
-        let mut synced = self
-            .blobs_synced
-            .lock()
-            .map_err(|_| EngineError::new("an earlier sync of large pages panicked"))?;
-        for entry in std::fs::read_dir(&self.blobs_dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if !synced.contains(&name) {
-                match File::open(entry.path()) {
-                    Ok(file) => {
-                        file.sync_all()?;
-                        fresh = true;
-                    }
-                    // sled removes a page's file when the page has been rewritten, at any time.
-                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            present.insert(name);
-        }
-        if fresh {
-            File::open(&self.blobs_dir)?.sync_all()?;
-        }
-        *synced = present;
-        Ok(())
-    }
+    /// Nor does it sync these.
+    blobs: Mutex<Blobs>,
 }
 
 impl Engine for Sled {
@@ -288,17 +271,16 @@ impl Engine for Sled {
     }
 
     fn sync(&self) -> Result<(), EngineError> {
-        self.sync_blobs()?;
+        self.blobs
+            .lock()
+            .map_err(|_| EngineError::new("an earlier sync of large pages panicked"))?
+            .sync()?;
         Ok(self.file.sync_data()?)
     }
 }
 
 /// sled panics where others return an error (a page that can't be read, for one); that is an error here.
 fn guarded<T>(f: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
-        Err(EngineError::new(format!(
-            "the engine panicked: {}",
-            panic_message(&*panic)
-        )))
-    })
+    catch_unwind(AssertUnwindSafe(f))
+        .unwrap_or_else(|panic| Err(EngineError::panicked(&panic_message(&*panic))))
 }

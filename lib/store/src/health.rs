@@ -30,6 +30,7 @@ pub enum State {
 #[derive(Debug)]
 pub(crate) struct Health {
     serving: AtomicBool,
+    writer_died: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -37,6 +38,7 @@ impl Health {
     pub(crate) fn serving() -> Self {
         Self {
             serving: AtomicBool::new(true),
+            writer_died: AtomicBool::new(false),
             state: Mutex::new(State::Serving),
         }
     }
@@ -70,12 +72,26 @@ impl Health {
         }
     }
 
+    /// The writer has ended, asked to or not. For ever.
+    pub(crate) fn writer_ended(&self, asked: bool) {
+        if !asked {
+            self.writer_died.store(true, Ordering::SeqCst);
+        }
+        self.set(State::Closed);
+    }
+
+    /// Whether the writer has ended although no one had asked it to.
+    pub(crate) fn writer_died(&self) -> bool {
+        self.writer_died.load(Ordering::SeqCst)
+    }
+
     fn why(&self) -> Arc<str> {
         match self.state() {
             // It has come back this very moment; whoever asks may ask again.
             State::Serving => "it has just been reopened".into(),
             State::Reopening { error, .. } => format!("it is being reopened after an error: {error}").into(),
             State::Old { why } => why,
+            State::Closed if self.writer_died() => "its writer has died; only a new start helps".into(),
             State::Closed => "it is closed".into(),
         }
     }

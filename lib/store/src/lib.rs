@@ -18,6 +18,7 @@
 //! Reads see only what is durable. The indexes may be ahead of that by the batch that is being written.
 
 mod batch;
+mod blobs;
 mod changed;
 pub mod codec;
 mod cursor;

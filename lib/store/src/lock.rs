@@ -5,7 +5,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::open::{OpenError, OpenProblem, Options};
 
@@ -43,19 +43,36 @@ impl DirLock {
 /// Makes the directory, and sees to it that its name and those above it survive a power cut: without them, all
 /// that is synced inside would be gone, and the store would begin anew without a word.
 fn make_dir(dir: &Path) -> io::Result<()> {
-    let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
+    let holding_names = holding_names(dir);
     // What is inside is for its owner alone: signing keys and password hashes are among it.
     let mut folders = DirBuilder::new();
     folders.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut folders, 0o700);
     folders.create(dir)?;
-    for made in missing {
-        // The parent of a relative path's first part is the empty path, which stands for where we are.
-        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    for parent in holding_names {
+        File::open(parent)?.sync_all()?;
     }
     Ok(())
+}
+
+/// The directories that hold the names which must survive: of the store's own directory always, because who
+/// made it may have been killed before it was synced, and of those above it as far as they are still missing.
+fn holding_names(dir: &Path) -> Vec<PathBuf> {
+    let missing = dir
+        .ancestors()
+        .skip(1)
+        .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+    std::iter::once(dir)
+        .chain(missing)
+        .map(|path| match path.parent() {
+            // The parent of a relative path's first part is the empty path, which stands for where we are.
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            Some(_) => PathBuf::from("."),
+            // The root holds its own name.
+            None => path.to_owned(),
+        })
+        .collect()
 }
 
 fn open(dir: &Path) -> io::Result<File> {
@@ -70,4 +87,23 @@ fn open(dir: &Path) -> io::Result<File> {
 fn note(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     writeln!(file, "{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parent_is_synced_whether_or_not_the_directory_was_there() {
+        let above = tempfile::tempdir().unwrap();
+        let deep = above.path().join("data/tickets");
+        assert_eq!(
+            holding_names(&deep),
+            [above.path().join("data"), above.path().to_owned()]
+        );
+        make_dir(&deep).unwrap();
+        assert_eq!(holding_names(&deep), [above.path().join("data")]);
+        assert_eq!(holding_names(Path::new("src")), [Path::new(".")]);
+        assert_eq!(holding_names(Path::new("/")), [Path::new("/")]);
+    }
 }

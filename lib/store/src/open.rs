@@ -259,10 +259,16 @@ fn read_all<I: Indexes>(
             }
         })
         .map_err(unreadable)?;
-    match wrong {
-        Some(problem) => Err(problem),
-        None => Ok((engine, gathered)),
+    if let Some(problem) = wrong {
+        return Err(problem);
     }
+    // What was read may so far be with the kernel alone: a process that was killed between its flush and its
+    // sync has left it there. From now on it is answered to others, who then rely on it.
+    engine.sync().map_err(|error| OpenProblem::Io {
+        doing: "putting it onto the disk",
+        error: std::io::Error::other(error),
+    })?;
+    Ok((engine, gathered))
 }
 
 /// What kind of a store was found.

@@ -116,6 +116,11 @@ impl<I> Queue<I> {
         self.arrived.notify_all();
     }
 
+    /// Whether it was closed.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.lock().closing
+    }
+
     /// Waits until there is a transaction, the queue is closing, or the time is over. Says whether it goes on.
     pub(crate) fn wait(&self, at_most: Option<Duration>) -> bool {
         let idle = |inner: &mut Inner<I>| inner.jobs.is_empty() && !inner.closing;

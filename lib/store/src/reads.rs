@@ -158,5 +158,10 @@ enum Found {
 }
 
 fn unreadable(error: &EngineError) -> StoreError {
-    StoreError::Damaged(error.to_string().into())
+    let what = error.to_string().into();
+    if error.is_outside() {
+        StoreError::Unavailable(what)
+    } else {
+        StoreError::Damaged(what)
+    }
 }

@@ -70,6 +70,9 @@ pub struct Status {
     pub waiting: usize,
     /// Whether it serves.
     pub state: State,
+    /// The writer has ended without [`Store::close`]: the store is closed until the process is started anew,
+    /// so that whoever watches over the process should take it for dead.
+    pub writer_died: bool,
 }
 
 impl<I: Indexes> Store<I> {
@@ -313,6 +316,7 @@ impl<I: Indexes> Store<I> {
             dead_letters: durable.dead_letters,
             waiting,
             state,
+            writer_died: self.shared.health.writer_died(),
         }
     }
 

@@ -173,11 +173,13 @@ impl<I: Indexes> Writer<I> {
                 }
             }
             self.shared.instruments.stands(meta, dead_letters);
+            if emitted {
+                // Under the same lock as the spans: whoever finds an event in the outbox must find the head at
+                // it or beyond. A relay that saw it otherwise would take the store for one that was set back.
+                self.shared.durable_position.send_replace(meta.position());
+            }
         }
         self.shared.watchers.wake(slots.keys());
-        if emitted {
-            self.shared.durable_position.send_replace(meta.position());
-        }
     }
 
     /// Gives the engine's handle up.
@@ -226,20 +228,29 @@ impl<I: Indexes> Writer<I> {
         let meta = gathered.durable.meta;
         *shared.indexed.write().unwrap_or_else(PoisonError::into_inner) = gathered.indexed;
         shared.indexed.clear_poison();
-        *shared.durable() = gathered.durable;
+        {
+            let mut durable = shared.durable();
+            *durable = gathered.durable;
+            shared.durable_position.send_replace(meta.position());
+        }
         drop(shared.reveal());
         *shared.engine.write().unwrap_or_else(PoisonError::into_inner) = Some(engine);
         shared.health.set(State::Serving);
         shared.queue.start();
         tracing::info!(store = %shared.options.source, head = %meta.position(), rows = meta.keys, "the store is open again");
         shared.watchers.wake_all();
+        // Said once more: who was woken while the store did not serve yet has gone back to sleep.
         shared.durable_position.send_replace(meta.position());
     }
 }
 
 impl<I: Indexes> Drop for Writer<I> {
     fn drop(&mut self) {
-        self.shared.health.set(State::Closed);
+        let asked = self.shared.queue.is_closing();
+        if !asked {
+            tracing::error!(store = %self.shared.options.source, "the store's writer has ended unasked; nothing can be written any more");
+        }
+        self.shared.health.writer_ended(asked);
         self.shared.queue.close();
         self.shared.queue.stop();
         self.shared.drop_engine();

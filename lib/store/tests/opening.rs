@@ -11,9 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Account, Bank, Memory, Stepped, Totals, account, id, options};
+use common::{Account, Bank, Memory, Place, Step, Stepped, Totals, account, id, options};
 use events::{TicketId, Version};
-use store::engine::{Engine, EngineError, OpenEngine};
+use store::engine::{Disk, Engine, EngineError, OpenEngine};
 use store::{
     Change, Context, DecodeError, Indexes, OpenError, OpenProblem, Options, Record, Store, Table, Tables,
 };
@@ -229,6 +229,20 @@ fn a_directory_that_can_t_be_made_is_refused() {
         refused(&file.join("store")).problem(),
         OpenProblem::Io { .. }
     ));
+}
+
+/// Whoever wrote it may have been killed before it was on the disk.
+#[test]
+fn nothing_is_answered_before_what_was_found_is_on_the_disk() {
+    let place = Place::new(Arc::new(Disk));
+    let mut store = place.open();
+    store.put(None, account(1, 1, 1)).unwrap();
+    drop(store);
+    place.faults.fail(Step::Sync, true);
+    let error = Store::<Totals>::open(place.options()).expect_err("its rows may be gone after a power cut");
+    assert!(matches!(error.problem(), OpenProblem::Io { .. }), "{error}");
+    place.faults.fail(Step::Sync, false);
+    assert!(place.open().get(1).is_some());
 }
 
 /// An engine that can't be opened, in one way or the other.

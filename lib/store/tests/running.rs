@@ -103,7 +103,7 @@ async fn a_bad_disk_is_survived_and_a_closed_store_says_so() {
         put(&store, None, account(2, 1, 2)).await,
         Err(TransactError::Unknown(_))
     ));
-    // While the sync fails the store comes back and fails again; with room on the disk it stays.
+    // While the sync fails the store does not come back; with room on the disk it does.
     place.faults.fail(Step::Sync, false);
     eventually("the store serves again", || {
         matches!(store.status().state, State::Serving)
@@ -124,6 +124,79 @@ async fn a_bad_disk_is_survived_and_a_closed_store_says_so() {
         Err(StoreError::Unavailable(_))
     ));
     assert!(matches!(other.status().state, State::Closed));
+}
+
+/// An answer whose caller has gone away, and that panics when it is thrown away in his stead.
+struct Explosive;
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "it was asked to panic");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_dies_is_told_from_a_store_that_was_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store: Bank = Store::open(options(dir.path())).unwrap();
+    assert!(!store.status().writer_died);
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let answer = store.submit(Context::new(now()), move |_| -> Result<Explosive, Refusal> {
+        gone.recv().unwrap();
+        Ok(Explosive)
+    });
+    drop(answer);
+    go.send(()).unwrap();
+    eventually("the writer's death shows", || store.status().writer_died);
+    eventually("it does not serve", || {
+        matches!(store.status().state, State::Closed)
+    });
+    let refused = put(&store, None, account(1, 1, 1)).await.unwrap_err();
+    assert!(
+        matches!(&refused, TransactError::Unavailable(why) if why.contains("writer has died")),
+        "{refused:?}"
+    );
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    let store: Bank = Store::open(options(dir.path())).unwrap();
+    let other = store.clone();
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    assert!(matches!(other.status().state, State::Closed));
+    assert!(!other.status().writer_died, "it was asked to");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_the_outbox_is_never_beyond_the_head() {
+    let place = Place::new(Arc::new(Memory::default()));
+    let store: Bank = Store::open(place.options()).unwrap();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let relay = {
+        let (store, stop) = (store.clone(), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            let mut last = Seq(0);
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                if let Some(entry) = store.outbox(last, usize::MAX).unwrap().last() {
+                    last = entry.seq;
+                    let head = store.durable().borrow().seq;
+                    assert!(last <= head, "event {last} is published, and the head is {head}");
+                }
+            }
+        })
+    };
+    for batch in 0..200_u64 {
+        let emitted: Result<(), Refusal> = store
+            .transact(Context::new(now()), move |txn| {
+                // Many rows, for each of which someone might wait and would have to be woken.
+                for number in 0..200 {
+                    txn.put(None, account(batch * 1_000 + number, 1, 1))?;
+                }
+                txn.emit(event(batch));
+                Ok(())
+            })
+            .await;
+        emitted.unwrap();
+    }
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    relay.join().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
