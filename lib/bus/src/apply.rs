@@ -10,9 +10,10 @@ use std::sync::Arc;
 use events::{Cause, Position, Source};
 use store::{CursorError, DeadLetter, Indexes, TransactError, Txn, TxnError};
 
-use crate::decode::{Claim, Content, Item};
+use crate::decode::{Content, Item};
 use crate::entry::StreamId;
 use crate::handler::{Applied, Handler, Impossible};
+use crate::head::Claim;
 
 /// Items to apply, in order, beginning with one of them.
 #[derive(Clone)]

@@ -126,6 +126,14 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
         self
     }
 
+    /// How often it looks, at rest, for entries that are pending without its knowledge, if not once a minute:
+    /// for tests.
+    #[must_use]
+    pub fn looking_for_pending_every(mut self, interval: Duration) -> Self {
+        self.group.look_for_pending_every(interval);
+        self
+    }
+
     /// One step: reads a batch unless one is held, and applies it in one transaction.
     ///
     /// Dropping it half-way does no harm: what was read is pending in Redis, and what was applied is known by
@@ -217,7 +225,12 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
         let asked_lately = self.asked.is_some_and(|asked| {
             asked.cursor == cursor && asked.at.elapsed() < Duration::from_millis(RESEND_MILLIS_MAX)
         });
-        if tail.is_some_and(|tail| tail > cursor) && !asked_lately {
+        if tail.is_none_or(|tail| tail <= cursor) {
+            if self.state == SourceState::AwaitingResend {
+                // It was garbage that looked like an event beyond the end.
+                self.state = SourceState::Reading;
+            }
+        } else if !asked_lately {
             self.ask_resend(cursor).await?;
         }
         Ok(())
@@ -300,6 +313,9 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
         }
         if self.asked.is_some_and(|asked| asked.cursor != cursor) {
             self.asked = None;
+            // What was missing may have been taken by a read of ours that was given up: it is pending then, and
+            // no new entry. Now that it was sent again, nobody else would ever acknowledge it.
+            self.group.begin_with_pending();
         }
         let before = std::mem::take(&mut self.state);
         self.state = match (&outcome.stop, outcome.gap) {

@@ -2,9 +2,10 @@
 //!
 //! It is done before the transaction, so that the one writer of the store parses nothing.
 
-use events::{Envelope, EnvelopeError, EnvelopeHead, EventType, Position, Seq, Source};
+use events::{Envelope, EnvelopeError, EventType, Position, Seq, Source};
 
 use crate::entry::{Entry, StreamId};
+use crate::head::{self, Claim, Garbage};
 use crate::stream::ENVELOPE_BYTES_MAX;
 
 /// An entry, read as far as it concerns the reader.
@@ -43,17 +44,6 @@ pub(crate) enum Content {
     Deleted,
 }
 
-/// What an undecodable entry says of its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// The envelope's head can be read.
-    Position(Position),
-    /// Only the entry's own number can be read; the epoch must be guessed.
-    Seq(Seq),
-    /// Nothing.
-    Nowhere,
-}
-
 impl Item {
     /// Reads an entry of `source`'s stream. `concerns` says which types must be read whole.
     pub(crate) fn read(mut entry: Entry, source: Source, concerns: impl Fn(EventType) -> bool) -> Self {
@@ -62,7 +52,7 @@ impl Item {
         let seq = entry.take("seq").and_then(|seq| seq.parse().ok()).map(Seq);
         let content = match entry.take("envelope") {
             None if entry.fields.is_empty() => (Content::Deleted, String::new()),
-            None => (undecodable(seq, None, "it has no envelope"), String::new()),
+            None => (Garbage::unread(seq, "it has no envelope").into(), String::new()),
             Some(raw) => (content(&raw, seq, &event_type, source, concerns), raw),
         };
         Self {
@@ -91,50 +81,19 @@ fn content(
     concerns: impl Fn(EventType) -> bool,
 ) -> Content {
     if raw.len() > ENVELOPE_BYTES_MAX {
-        return undecodable(seq, None, &format!("it is {} bytes long", raw.len()));
+        return Garbage::unread(seq, format!("it is {} bytes long", raw.len())).into();
     }
-    let head = match EnvelopeHead::from_json(raw) {
-        Ok(head) => head.position(),
-        Err(error) => return undecodable(seq, None, &error.to_string()),
+    let head = match head::read(seq, event_type, raw, source) {
+        Ok(head) => head,
+        Err(garbage) => return garbage.into(),
     };
-    if seq != Some(head.seq) {
-        return undecodable(
-            seq,
-            None,
-            &format!("its envelope says that it is number {}", head.seq),
-        );
-    }
-    let known = match event_type.parse::<EventType>() {
-        Ok(known) if known.source() == source => known,
-        Ok(_) => {
-            return undecodable(
-                seq,
-                Some(head),
-                &format!("{source} does not publish `{event_type}`"),
-            );
-        }
-        Err(error) => return undecodable(seq, Some(head), &format!("`{event_type}` {error}")),
-    };
-    if !concerns(known) {
-        return Content::Passing(head);
+    if !concerns(head.event_type) {
+        return Content::Passing(head.position);
     }
     match Envelope::from_json(raw) {
-        Ok(envelope) if envelope.source != source => undecodable(
-            seq,
-            Some(head),
-            &format!("it says that it is from {}", envelope.source),
-        ),
-        Ok(envelope) if envelope.event.event_type() != known => {
-            let inner = envelope.event.event_type();
-            undecodable(
-                seq,
-                Some(head),
-                &format!("it came as {known}, but its envelope says {inner}"),
-            )
-        }
         Ok(envelope) => Content::Event(Box::new(envelope)),
         Err(error @ EnvelopeError::NewerSchema { .. }) => Content::Newer {
-            position: head,
+            position: head.position,
             why: error.to_string(),
         },
         Err(
@@ -142,19 +101,16 @@ fn content(
             | EnvelopeError::UnknownType(_)
             | EnvelopeError::UnknownSchema(_)
             | EnvelopeError::MalformedData { .. }),
-        ) => undecodable(seq, Some(head), &error.to_string()),
+        ) => Content::Undecodable {
+            claims: Claim::Position(head.position),
+            why: error.to_string(),
+        },
     }
 }
 
-fn undecodable(seq: Option<Seq>, head: Option<Position>, why: &str) -> Content {
-    let claims = match (head, seq) {
-        (Some(position), _) => Claim::Position(position),
-        (None, Some(seq)) => Claim::Seq(seq),
-        (None, None) => Claim::Nowhere,
-    };
-    Content::Undecodable {
-        claims,
-        why: why.to_owned(),
+impl From<Garbage> for Content {
+    fn from(Garbage { claims, why }: Garbage) -> Self {
+        Self::Undecodable { claims, why }
     }
 }
 
@@ -251,6 +207,20 @@ mod tests {
             (
                 "7",
                 "order:expired",
+                &good.replace("expiration-1-7", "expiration-1-8"),
+                at,
+                "expiration-1-8, but it stands at 1-7",
+            ),
+            (
+                "7",
+                "nonsense",
+                r#"{"epoch":1,"seq":7}"#,
+                Claim::Seq(Seq(7)),
+                "missing field",
+            ),
+            (
+                "7",
+                "order:expired",
                 &good.replace("orderId", "order"),
                 at,
                 "can't be read",
@@ -267,7 +237,7 @@ mod tests {
                 "order:expired",
                 &good.replace("order:expired\"", "order:created\""),
                 at,
-                "no data schema",
+                "its envelope says order:created",
             ),
         ] {
             let Content::Undecodable { claims, why } = read(seq, event_type, envelope) else {

@@ -14,6 +14,14 @@ pub(crate) struct StreamId {
     pub(crate) counter: u64,
 }
 
+impl StreamId {
+    /// As large as an id can be.
+    pub(crate) const MAX: Self = Self {
+        millis: u64::MAX,
+        counter: u64::MAX,
+    };
+}
+
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.millis, self.counter)

@@ -23,6 +23,9 @@ pub const READ_ENTRIES_MAX: usize = 512;
 const READ_BLOCK_MILLIS: u64 = 2_000;
 /// How often the end of the stream is looked at, for the lag and to see what does not come by itself.
 const LOOK_SECONDS: u64 = 1;
+/// How often a reader at rest looks for entries that are pending without its knowledge: Redis can serve a read
+/// whose connection was given up long before, and what is pending for ever is never trimmed away.
+const PENDING_SECONDS: u64 = 60;
 
 /// One service's group on one source's stream.
 pub(crate) struct Group {
@@ -32,12 +35,15 @@ pub(crate) struct Group {
     key: String,
     requests_key: String,
     block_millis: u64,
+    pending_interval: Duration,
     phase: Phase,
     /// Which opening of the link the group was joined over.
     joined: u64,
     /// Done with, to be acknowledged with the next read.
     acks: Vec<StreamId>,
     looked_at: Option<Instant>,
+    /// When all that was pending had been read, last.
+    pending_read_at: Instant,
 }
 
 /// What one read found.
@@ -73,10 +79,12 @@ impl Group {
             key: bus.keys().events(source),
             requests_key: bus.keys().requests(source),
             block_millis: READ_BLOCK_MILLIS,
+            pending_interval: Duration::from_secs(PENDING_SECONDS),
             phase: Phase::Join,
             joined: 0,
             acks: Vec::new(),
             looked_at: None,
+            pending_read_at: Instant::now(),
         }
     }
 
@@ -85,6 +93,11 @@ impl Group {
         // Redis takes 0 for "for ever".
         let millis = u64::try_from(block.as_millis()).unwrap_or(u64::MAX);
         self.block_millis = millis.clamp(1, READ_BLOCK_MILLIS);
+    }
+
+    /// How often a reader at rest looks for what is pending, if not once a minute.
+    pub(crate) fn look_for_pending_every(&mut self, interval: Duration) {
+        self.pending_interval = interval;
     }
 
     /// Reads the next entries, and acknowledges what is done. `cursor` is stated if the group is joined anew.
@@ -102,7 +115,9 @@ impl Group {
             .looked_at
             .is_none_or(|at| at.elapsed() >= Duration::from_secs(LOOK_SECONDS));
         if looked {
-            read.tail = stream::look(&mut self.link, &self.key).await?.position;
+            read.tail = stream::look(&mut self.link, &self.key, self.source)
+                .await?
+                .position;
             self.looked_at = Some(Instant::now());
         }
         read.entries = match self.next_entries().await {
@@ -118,8 +133,16 @@ impl Group {
         };
         match (self.phase, read.entries.last()) {
             (Phase::Pending(_), Some(last)) => self.phase = Phase::Pending(last.id),
-            (Phase::Pending(_), None) => self.phase = Phase::Live,
-            (Phase::Live, None) => read.at_rest = looked,
+            (Phase::Pending(_), None) => {
+                self.phase = Phase::Live;
+                self.pending_read_at = Instant::now();
+            }
+            (Phase::Live, None) => {
+                read.at_rest = looked;
+                if self.pending_read_at.elapsed() >= self.pending_interval {
+                    self.begin_with_pending();
+                }
+            }
             (Phase::Live, Some(_)) | (Phase::Join, _) => {}
         }
         Ok(read)
@@ -130,7 +153,7 @@ impl Group {
         self.acks.extend(ids);
     }
 
-    /// Entries were put aside undone: the next read begins again with all that is pending.
+    /// Entries were put aside undone, or may be pending unseen: the next read begins again with all of them.
     pub(crate) fn begin_with_pending(&mut self) {
         self.phase = Phase::Pending(StreamId::default());
     }

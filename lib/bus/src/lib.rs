@@ -37,6 +37,7 @@ mod entry;
 mod errors;
 mod group;
 mod handler;
+mod head;
 mod keys;
 mod link;
 mod publisher;

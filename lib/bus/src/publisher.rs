@@ -60,8 +60,9 @@ pub(crate) struct Publisher<I: Indexes> {
     /// Where the stream ends and what comes next; `None` when it must be looked at first.
     place: Option<Place>,
     requests_read: StreamId,
-    /// Requests older than the relay itself were made to another one, and are repeated if still needed.
-    requests_begun: bool,
+    /// While all requests are read from the first one on: resends up to this one were heard before, or asked of
+    /// another relay, and are asked for again if they are still needed.
+    requests_heard: Option<StreamId>,
     looked_at: Option<Instant>,
     /// The last resend, to recognise requests that it has answered already.
     resent: Option<Resent>,
@@ -90,7 +91,7 @@ impl<I: Indexes> Publisher<I> {
             requests_key: bus.keys().requests(source),
             place: None,
             requests_read: StreamId::default(),
-            requests_begun: false,
+            requests_heard: Some(StreamId::MAX),
             looked_at: None,
             resent: None,
         }
@@ -101,9 +102,12 @@ impl<I: Indexes> Publisher<I> {
         let opened = self.link.opened();
         self.link.connection().await?;
         if self.link.opened() != opened {
-            // Replies may have been lost with the connection before.
-            self.place = None;
+            // Replies may have been lost with the connection before, and this one may lead to another Redis, or
+            // to one that was emptied meanwhile, whose ids begin anew.
+            self.lose_place();
             self.looked_at = None;
+            self.requests_heard = Some(self.requests_heard.unwrap_or(self.requests_read));
+            self.requests_read = StreamId::default();
         }
         let compare = self
             .looked_at
@@ -117,9 +121,16 @@ impl<I: Indexes> Publisher<I> {
         }
         let result = self.append_batch(compare).await;
         if result.is_err() {
-            self.place = None;
+            self.lose_place();
         }
         result
+    }
+
+    /// The next step looks where the stream ends and goes on from there. A resend that has not begun would
+    /// never begin, so that whoever asked for it must be heard when he asks again.
+    fn lose_place(&mut self) {
+        self.place = None;
+        self.resent = self.resent.filter(|resent| resent.begun.is_some());
     }
 
     /// The next step looks for requests, and at the end of the stream, whenever the last look was.
@@ -148,7 +159,7 @@ impl<I: Indexes> Publisher<I> {
 
     /// Finds out where the stream ends, and decides what comes next.
     async fn look(&mut self) -> Result<(), RelayError> {
-        let tail = stream::look(&mut self.link, &self.key).await?;
+        let tail = stream::look(&mut self.link, &self.key, self.source).await?;
         let head = self.head();
         let next = match tail.position {
             Some(position) if position > head => {
@@ -177,7 +188,7 @@ impl<I: Indexes> Publisher<I> {
             let (requests, last) =
                 requests::read(&mut self.link, &self.requests_key, self.requests_read).await?;
             if last == self.requests_read {
-                self.requests_begun = true;
+                self.requests_heard = None;
                 return Ok(());
             }
             for request in requests {
@@ -196,7 +207,8 @@ impl<I: Indexes> Publisher<I> {
                 request.group, self.source, request.cursor
             )));
         }
-        if request.kind == RequestKind::Statement || !self.requests_begun {
+        let heard = self.requests_heard.is_some_and(|heard| request.id <= heard);
+        if request.kind == RequestKind::Statement || heard {
             return Ok(());
         }
         let from = if request.cursor.epoch == head.epoch {
@@ -271,7 +283,7 @@ impl<I: Indexes> Publisher<I> {
                 tracing::info!(source = %self.source, "the stream is not as it was left; looking again");
                 metrics::counter!("bus_relay_mismatches_total", "source" => self.source.as_str())
                     .increment(1);
-                self.place = None;
+                self.lose_place();
                 Ok(Relayed {
                     events: 0,
                     more: true,

@@ -30,8 +30,9 @@ use crate::trim;
 const TRIM_SECONDS: u64 = 60;
 /// How long one blocking wait for requests takes; it only saves the relay from looking more often.
 const REQUESTS_BLOCK_MILLIS: u64 = 10_000;
-/// How long a stopping relay may take to publish what is already durable.
-const STOP_MILLIS_MAX: u64 = 2_000;
+/// How long a stopping relay may take to publish what is already durable. A service cuts off what does not
+/// stop within one and a half seconds, and then it would not be said that events are left.
+const STOP_MILLIS_MAX: u64 = 1_000;
 
 /// What one trimming removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,7 +102,13 @@ impl<I: Indexes> Relay<I> {
     /// # Errors
     /// When Redis or the store do not do it.
     pub async fn trim_once(&mut self) -> Result<Trimmed, RelayError> {
-        let entries = trim::trim(&mut self.publisher.link, &self.publisher.key, &self.readers).await?;
+        let entries = trim::trim(
+            &mut self.publisher.link,
+            &self.publisher.key,
+            self.source,
+            &self.readers,
+        )
+        .await?;
         let mut trimmed = Trimmed {
             entries,
             outbox_rows: 0,
@@ -204,7 +211,11 @@ async fn wait_for_requests(bus: Bus, key: String, asked: &Notify) {
                 asked.notify_one();
             }
             Ok(None) => {}
-            Err(_) => sleep(Duration::from_secs(LOOK_SECONDS)).await,
+            Err(_) => {
+                // The next connection may lead to a Redis whose ids are smaller.
+                after = None;
+                sleep(Duration::from_secs(LOOK_SECONDS)).await;
+            }
         }
     }
 }

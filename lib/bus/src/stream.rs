@@ -6,11 +6,12 @@
 
 use std::sync::LazyLock;
 
-use events::{EnvelopeHead, Position, Seq};
+use events::{Position, Seq, Source};
 use redis::{Script, Value};
 
 use crate::entry::{StreamId, list, text};
 use crate::errors::BusError;
+use crate::head;
 use crate::link::Link;
 
 /// How long Redis may take to answer a command that does not block.
@@ -40,19 +41,20 @@ return {1, id}
 });
 
 /// KEYS: the stream. ARGV: how many entries, and the longest envelope worth sending over.
-/// Answers id, seq and envelope of each, the newest first.
+/// Answers id, seq, type and envelope of each, the newest first.
 static LOOK: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local found = {}
 for _, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ARGV[1])) do
-  local fields, seq, envelope = entry[2], '', ''
+  local fields, seq, kind, envelope = entry[2], '', '', ''
   for i = 1, #fields, 2 do
     if fields[i] == 'seq' then seq = fields[i + 1] end
+    if fields[i] == 'type' then kind = fields[i + 1] end
     if fields[i] == 'envelope' then envelope = fields[i + 1] end
   end
   if #envelope > tonumber(ARGV[2]) then envelope = '' end
-  found[#found + 1] = {entry[1], seq, envelope}
+  found[#found + 1] = {entry[1], seq, kind, envelope}
 end
 return found
 ",
@@ -64,7 +66,7 @@ return found
 pub(crate) struct Tail {
     /// The last entry, whatever it is; none if the stream is empty or missing.
     pub(crate) last: Option<StreamId>,
-    /// The position of the last entry that can be read.
+    /// The position of the last entry that is an event of this stream, whatever was put behind it.
     pub(crate) position: Option<Position>,
 }
 
@@ -85,11 +87,11 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) envelope: &'a str,
 }
 
-/// Looks at the end of the stream at `key`.
-pub(crate) async fn look(link: &mut Link, key: &str) -> Result<Tail, BusError> {
-    let mut tail = look_back(link, key, 1).await?;
+/// Looks at the end of the stream at `key`, which is `source`'s.
+pub(crate) async fn look(link: &mut Link, key: &str, source: Source) -> Result<Tail, BusError> {
+    let mut tail = look_back(link, key, source, 1).await?;
     if tail.last.is_some() && tail.position.is_none() {
-        tail = look_back(link, key, LOOK_BACK_ENTRIES_MAX).await?;
+        tail = look_back(link, key, source, LOOK_BACK_ENTRIES_MAX).await?;
     }
     Ok(tail)
 }
@@ -122,7 +124,7 @@ pub(crate) async fn append(
     Ok(Appended::All(last))
 }
 
-async fn look_back(link: &mut Link, key: &str, entries: usize) -> Result<Tail, BusError> {
+async fn look_back(link: &mut Link, key: &str, source: Source, entries: usize) -> Result<Tail, BusError> {
     const SHAPE: BusError = BusError::Shape("not the end of a stream");
     let mut connection = link.connection().await?;
     let mut call = LOOK.key(key);
@@ -134,17 +136,17 @@ async fn look_back(link: &mut Link, key: &str, entries: usize) -> Result<Tail, B
     let mut tail = Tail::default();
     for entry in list(link.seen(reply)?).ok_or(SHAPE)? {
         let mut parts = list(entry).ok_or(SHAPE)?.into_iter().filter_map(text);
-        let (Some(id), Some(seq), Some(envelope)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some(id), Some(seq), Some(event_type), Some(envelope)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return Err(SHAPE);
         };
         tail.last = tail.last.or(Some(id.parse()?));
-        tail.position = tail.position.or_else(|| readable(&seq, &envelope));
+        tail.position = tail.position.or_else(|| {
+            let seq = seq.parse().ok().map(Seq);
+            let head = head::read(seq, &event_type, &envelope, source);
+            head.ok().map(|head| head.position)
+        });
     }
     Ok(tail)
-}
-
-/// The position of an entry whose number and envelope agree.
-fn readable(seq: &str, envelope: &str) -> Option<Position> {
-    let position = EnvelopeHead::from_json(envelope).ok()?.position();
-    (seq.parse() == Ok(position.seq.0)).then_some(position)
 }

@@ -23,9 +23,14 @@ const ENTRIES_PER_LOOK_MAX: u64 = 1_000;
 /// How many such looks one trimming takes; the next one goes on.
 const LOOKS_MAX: usize = 100;
 
-/// Trims the stream at `key` and gives how many entries went.
-pub(crate) async fn trim(link: &mut Link, key: &str, readers: &[Source]) -> Result<u64, BusError> {
-    let Some(last) = stream::look(link, key).await?.last else {
+/// Trims the stream at `key`, which is `source`'s, and gives how many entries went.
+pub(crate) async fn trim(
+    link: &mut Link,
+    key: &str,
+    source: Source,
+    readers: &[Source],
+) -> Result<u64, BusError> {
+    let Some(last) = stream::look(link, key, source).await?.last else {
         return Ok(0);
     };
     let Some(acknowledged) = acknowledged(link, key, readers).await? else {

@@ -117,7 +117,8 @@ async fn a_redis_that_stands_still_is_waited_for_and_stopping_is_prompt() {
     })
     .await;
     let took = running.stop().await;
-    assert!(took < Duration::from_secs(5), "stopping took {took:?}");
+    // A service cuts off what takes longer.
+    assert!(took < Duration::from_millis(1_500), "stopping took {took:?}");
     system.redis.resume();
     let running = system.run();
     system.converges_to(20).await;

@@ -76,6 +76,66 @@ async fn poison_becomes_a_dead_letter_and_never_takes_the_place_of_an_event() {
     running.stop().await;
 }
 
+/// Entries that agree with themselves as far as number and envelope go, but are no events of this source.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stray_entry_with_a_place_far_ahead_poisons_neither_relay_nor_consumer() {
+    let system = System::new();
+    let running = system.run();
+    system.publish(1..=3).await;
+    system.converges_to(3).await;
+    let ahead = envelope(at(1, 999), 999);
+    let strays = [
+        ("nonsense", r#"{"epoch":1,"seq":999}"#.to_owned()),
+        ("order:expired", r#"{"epoch":1,"seq":999}"#.to_owned()),
+        ("nonsense", ahead.replace("order:expired", "nonsense")),
+        ("order:created", ahead.replace("order:expired", "order:created")),
+        ("order:notdue", ahead.clone()),
+        (
+            "order:expired",
+            ahead.replace("\"source\":\"expiration\"", "\"source\":\"orders\""),
+        ),
+        (
+            "order:expired",
+            ahead.replace("expiration-1-999", "expiration-1-99"),
+        ),
+    ];
+    for (number, (event_type, envelope)) in (4..).zip(&strays) {
+        system.inject(&[
+            "seq", "999", "type", event_type, "subject", "x", "envelope", envelope,
+        ]);
+        system.publish([number]).await;
+        system.converges_to(number).await;
+    }
+    system.inject(&[
+        "seq",
+        "999",
+        "type",
+        "nonsense",
+        "subject",
+        "x",
+        "envelope",
+        &strays[0].1,
+    ]);
+    eventually("all of them are dead letters", CONVERGED, || async {
+        (system.letters().len() == strays.len() + 1).then_some(())
+    })
+    .await;
+    // A relay that begins finds the stray one last.
+    running.stop().await;
+    let running = system.run();
+    let last = 4 + i64::try_from(strays.len()).unwrap();
+    system.publish([last]).await;
+    system.converges_to(last).await;
+    system
+        .state_becomes("at rest", |state| *state == SourceState::Reading)
+        .await;
+    let status = system.bus.status();
+    assert_eq!(status.relay_trouble, None);
+    assert_eq!(status.sources[0].lag(), 0, "{status:?}");
+    assert!(matches!(system.expiration.status().state, store::State::Serving));
+    running.stop().await;
+}
+
 /// The source itself has nothing better to say: then, and only then, the cursor passes it.
 #[tokio::test]
 async fn what_its_source_repeats_is_passed() {

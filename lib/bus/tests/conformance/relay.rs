@@ -277,3 +277,88 @@ async fn a_resend_goes_back_once_however_many_ask() {
     assert_eq!(drain(&mut relay).await, 0);
     assert_eq!(system.entries(), 16);
 }
+
+fn ask_resend_after(system: &System, seq: &str) {
+    system.redis.command(&[
+        "XADD", REQUESTS, "*", "kind", "resend", "group", "orders", "epoch", "1", "seq", seq,
+    ]);
+}
+
+#[tokio::test]
+async fn a_resend_that_failed_before_it_began_is_made_up_for() {
+    let system = System::new();
+    let mut relay = system.relay();
+    system.publish(1..=10).await;
+    drain(&mut relay).await;
+    // When the request is taken, the stream is not as it was left.
+    system.inject(&["nothing", "known"]);
+    ask_resend_after(&system, "4");
+    testkit::eventually("the resend is refused by the stream", CONVERGED, async || {
+        let step = relay.relay_once().await.unwrap();
+        step.more.then_some(())
+    })
+    .await;
+    assert_eq!(drain(&mut relay).await, 0);
+    assert_eq!(system.entries(), 11);
+    ask_resend_after(&system, "4");
+    let again = testkit::eventually("the resend", CONVERGED, async || {
+        let events = relay.relay_once().await.unwrap().events;
+        (events > 0).then_some(events)
+    });
+    assert_eq!(again.await, 6, "from 5 to 10");
+}
+
+#[tokio::test]
+async fn requests_are_read_from_a_redis_whose_ids_begin_anew() {
+    let system = System::new();
+    let mut relay = system.relay();
+    system.publish(1..=10).await;
+    drain(&mut relay).await;
+    // A server whose clock is far ahead.
+    system.redis.command(&[
+        "XADD",
+        REQUESTS,
+        "9999999999999-1",
+        "kind",
+        "statement",
+        "group",
+        "orders",
+        "epoch",
+        "1",
+        "seq",
+        "10",
+    ]);
+    drain(&mut system.relay()).await;
+    let mut relay = system.relay();
+    drain(&mut relay).await;
+    // Another one is put in its place, with what the streams held, but its own requests.
+    system.redis.command(&["DEL", REQUESTS]);
+    system
+        .redis
+        .command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    let again = testkit::eventually("the resend", CONVERGED, async || {
+        ask_resend_after(&system, "4");
+        let events = relay.relay_once().await.map_or(0, |step| step.events);
+        (events > 0).then_some(events)
+    });
+    assert_eq!(again.await, 6, "from 5 to 10");
+}
+
+/// What was asked while the connection was gone is heard: nobody has to ask again.
+#[tokio::test]
+async fn a_request_made_between_two_connections_is_answered() {
+    let system = System::new();
+    let mut relay = system.relay();
+    system.publish(1..=10).await;
+    drain(&mut relay).await;
+    system
+        .redis
+        .command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    ask_resend_after(&system, "4");
+    let again = testkit::eventually("the resend", CONVERGED, async || {
+        let events = relay.relay_once().await.map_or(0, |step| step.events);
+        (events > 0).then_some(events)
+    });
+    assert_eq!(again.await, 6, "from 5 to 10");
+    assert_eq!(drain(&mut relay).await, 0);
+}

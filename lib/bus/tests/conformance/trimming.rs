@@ -1,11 +1,13 @@
 //! Trimming: never past what a reader has not acknowledged, never the last entry.
 
+use std::time::Duration;
+
 use bus::{Relay, RelayError};
 use events::{Seq, Source};
 use store::{Context, Options, Store, TransactError};
-use testkit::{RedisServer, Reply, temp_dir};
+use testkit::{RedisServer, Reply, eventually, temp_dir};
 
-use crate::system::{STREAM, System, bus_at, now, number_event};
+use crate::system::{CONVERGED, STREAM, System, at, bus_at, envelope, now, number_event};
 
 /// Appends `count` entries that are `days` old, as Redis counts days.
 fn entries_of_days_ago(system: &System, days: u64, count: usize) -> Vec<String> {
@@ -154,4 +156,75 @@ async fn the_outbox_is_trimmed_only_when_all_of_it_is_published() {
     let oldest = store.oldest_outbox_seq();
     assert!(oldest > Seq(100) && oldest < Seq(200), "{oldest}");
     assert_eq!(redis.command(&["XLEN", STREAM]), Reply::Integer(200));
+}
+
+/// How many entries are delivered to orders and not acknowledged.
+fn pending(system: &System) -> i64 {
+    let Reply::Array(pending) = system.redis.command(&["XPENDING", STREAM, "orders"]) else {
+        panic!("there is no group")
+    };
+    pending[0].integer().unwrap()
+}
+
+async fn relayed(relay: &mut Relay<()>) {
+    while relay.relay_once().await.unwrap().more {}
+}
+
+/// As when Redis serves a read whose connection was given up: what it takes is pending, and no one knows.
+#[tokio::test]
+async fn what_an_abandoned_read_took_does_not_stay_pending_once_it_was_sent_again() {
+    let system = System::new();
+    let (mut relay, mut consumer) = (system.relay(), system.consumer());
+    system.publish(1..=3).await;
+    relayed(&mut relay).await;
+    eventually("the first are applied", CONVERGED, async || {
+        consumer.consume_once().await.unwrap();
+        (system.applied().len() == 3).then_some(())
+    })
+    .await;
+    system.publish([4]).await;
+    relayed(&mut relay).await;
+    read(&system, "orders", "1", false);
+    system.publish([5]).await;
+    relayed(&mut relay).await;
+    eventually("nothing is pending any more", CONVERGED, async || {
+        consumer.consume_once().await.unwrap();
+        relayed(&mut relay).await;
+        (system.applied() == [1, 2, 3, 4, 5] && pending(&system) == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_an_abandoned_read_took_of_known_events_is_acknowledged_at_rest() {
+    let system = System::new();
+    let mut relay = system.relay();
+    let mut consumer = system
+        .consumer()
+        .looking_for_pending_every(Duration::from_millis(100));
+    system.publish(1..=3).await;
+    relayed(&mut relay).await;
+    eventually("all are applied and acknowledged", CONVERGED, async || {
+        consumer.consume_once().await.unwrap();
+        (system.applied().len() == 3 && pending(&system) == 0).then_some(())
+    })
+    .await;
+    // A repeat: it is missed by no one.
+    system.inject(&[
+        "seq",
+        "3",
+        "type",
+        "order:expired",
+        "subject",
+        "x",
+        "envelope",
+        &envelope(at(1, 3), 3),
+    ]);
+    read(&system, "orders", "1", false);
+    assert_eq!(pending(&system), 1);
+    eventually("it is acknowledged", CONVERGED, async || {
+        consumer.consume_once().await.unwrap();
+        (pending(&system) == 0).then_some(())
+    })
+    .await;
 }
