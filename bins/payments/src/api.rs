@@ -10,12 +10,14 @@ use service::http::Path;
 use service::{Once, OrProblem as _, Parts, Reply};
 use session::{Access, CurrentUser};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use body::{OpenedBody, PaymentBody, PaymentRequest};
 pub use opening::LOOK_SECONDS_MAX;
 
+use crate::agent::Agent;
 use crate::domain::{Payment, PaymentError, State as PaymentState};
 use crate::store::PaymentIndexes;
 use crate::webhook;
@@ -30,6 +32,28 @@ pub struct Shared {
     pub looks: Looks,
     /// What Stripe may have signed a notice with: one secret, or two while one takes the place of the other.
     pub webhook_secrets: Arc<[String]>,
+    /// Makes the steps that requests still need when the worker has ended.
+    agent: Agent,
+    /// The places of those who make such steps.
+    last_steps: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// What the handlers share: the agent that the worker has, too, and the worker's looks.
+    pub fn new(
+        parts: Parts<PaymentIndexes>,
+        agent: Agent,
+        looks: Looks,
+        webhook_secrets: Arc<[String]>,
+    ) -> Self {
+        Self {
+            parts,
+            looks,
+            webhook_secrets,
+            agent,
+            last_steps: Arc::new(Semaphore::new(opening::LAST_STEPS_MAX)),
+        }
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -77,13 +101,16 @@ async fn open_payment(
     {
         return Ok(reply);
     }
-    let order = opening::reserved(&shared, user.id, request.body.order_id).await?;
-    let payment = opening::open(&shared, &order).await?;
+    let payment = opening::payable(&shared, user.id, request.body.order_id).await?;
     let reply = Reply::created(&OpenedBody::from(&payment));
     if key.is_none() {
         return Ok(reply);
     }
-    // The effect is there already, and asking for it again has none: only the answer is left to be stored.
+    // The effect is there already, and asking for it again has none: only the answer is left to be stored. One
+    // key that comes for two orders at the same moment opens a page for each and stores one answer, and the other
+    // request hears 422: that order's page is the same as the one that asking for it rightly would have opened,
+    // nobody is told of it before, and no money moves by it. That is why the key is not claimed beforehand: a
+    // claim without an answer would have to be taken back whenever Stripe does not answer.
     shared.parts.once::<PaymentError>(key, move |_| Ok(reply)).await
 }
 

@@ -5,7 +5,9 @@
 //! first. No card data comes near this service. Reading order: [`domain`] (the state machine), [`stripe`] (the
 //! calls), [`agent`] (one step: look, decide, act), [`worker`] (when), `webhook`, [`api`], [`consumer`].
 //!
-//! It is not where orders are decided: it never completes or cancels one, it only tells what happened to money.
+//! It is not where orders are decided: it never completes, cancels or expires one, it only tells what happened to
+//! money. It needs a clock that is right to within five minutes: Stripe refuses a session whose end is too near
+//! by Stripe's own clock, and notices count as forged when they seem older than that.
 
 pub mod agent;
 pub mod api;
@@ -48,13 +50,9 @@ impl Service for App {
         let webhook_secrets = options.webhook_secrets().map_err(|error| failed(&error))?;
         let stripe = Stripe::new(&options.account()).map_err(|error| failed(&error))?;
         let agent = Agent::new(parts.store.clone(), stripe, parts.clock.clone());
-        let (worker, looks) = Worker::new(agent, parts.clock.clone(), options.reconcile());
+        let (worker, looks) = Worker::new(agent.clone(), parts.clock.clone(), options.reconcile());
         let work = worker.run(parts.shutdown.clone());
-        let shared = api::Shared {
-            parts,
-            looks,
-            webhook_secrets,
-        };
+        let shared = api::Shared::new(parts, agent, looks, webhook_secrets);
         Ok(Built::new(api::router(shared), PaymentsHandler).task("Stripe worker", work))
     }
 }

@@ -126,3 +126,27 @@ async fn a_request_that_comes_again_gets_the_same_answer() {
         .await;
     assert_eq!(answer.json()["orderId"], his.id().to_string());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_comes_for_two_orders_at_once_is_answered_for_one() {
+    let world = World::start().await;
+    let (user, ann) = world.person();
+    let orders = [world.order(user).await, world.order(user).await];
+    let post = |n: usize| {
+        ann.post("/api/payments", &json!({ "orderId": orders[n].id() }))
+            .header("Idempotency-Key", "once")
+    };
+    let (one, two) = tokio::join!(post(0).send(), post(1).send());
+    let (won, lost, answer, refusal) = if one.status == 201 {
+        (0, 1, one, two)
+    } else {
+        (1, 0, two, one)
+    };
+    assert_eq!(answer.status, 201, "{answer:?}");
+    problem(&refusal, 422);
+    assert_eq!(post(won).expect(201).await.json(), answer.json());
+    problem(&post(lost).send().await, 422);
+    // Asked for rightly, the other order has its own page, and only that one.
+    assert_eq!(world.open(&ann, &orders[lost]).await["status"], "open");
+    assert_eq!(world.open_sessions().await.len(), 2);
+}

@@ -1,14 +1,10 @@
 //! The world around the service: who signs in, what becomes of orders, and Stripe.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use bus::{Bus, BusConfig, Relay};
 use events::{
     CancelReason, Currency, Event, KeyPublished, Money, OrderId, OrderSnapshot, OrderStatus, OrderedTicket,
@@ -19,16 +15,20 @@ use serde_json::{Value, json};
 use service::{Clock, Settings, ShutdownTrigger};
 use session::{Claims, SigningKey};
 use store::{Context, Store};
-use stripe_fake::{Config, StripeFake};
+use stripe_fake::Config;
 use testkit::{Client, RedisServer, TempDir, eventually, temp_dir};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+mod stripe;
+
+pub(crate) use self::stripe::play_stripe;
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) const SITE: &str = "http://site.test";
 pub(crate) const GOOD_CARD: &str = "4242424242424242";
 pub(crate) const CARD_FAILING_AT_CAPTURE: &str = "4000000000000341";
-const STRIPE_KEY: &str = "sk_test_boxoffice";
+pub(crate) const STRIPE_KEY: &str = "sk_test_boxoffice";
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_boxoffice";
 
 /// Something that serves until it is stopped.
@@ -38,6 +38,10 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    pub(crate) fn begin_stop(&self) {
+        self.trigger.begin();
+    }
+
     pub(crate) async fn stop(self) {
         self.trigger.begin();
         tokio::time::timeout(SOON, self.task)
@@ -52,11 +56,14 @@ pub(crate) struct World {
     /// Someone who calls the service without having signed in.
     pub(crate) client: Client,
     pub(crate) stripe: Client,
+    /// How wrong the service's own clock is, from the next start on.
+    pub(crate) clock_offset_ms: i64,
     address: SocketAddr,
     stripe_base: String,
     auth: Store<()>,
     orders: Store<()>,
     payments: Option<Serving>,
+    stripe_serving: Option<Serving>,
     _playing: Vec<Serving>,
     redis: RedisServer,
     dir: TempDir,
@@ -75,19 +82,21 @@ impl World {
         let clock = Clock::new();
         let payments = listen("127.0.0.1:0").await;
         let address = payments.local_addr().expect("bound");
-        let (stripe_base, stripe) = play_stripe(address, dir.path().join("stripe"), change).await;
+        let (stripe_base, stripe_serving) = play_stripe(address, dir.path().join("stripe"), change).await;
         let (auth, auth_relay) = play(Source::Auth, &redis, &dir, &clock);
         let (orders, orders_relay) = play(Source::Orders, &redis, &dir, &clock);
         let mut world = Self {
             client: Client::new(format!("http://{address}")),
             stripe: Client::new(stripe_base.clone()),
             clock,
+            clock_offset_ms: 0,
             address,
             stripe_base,
             auth,
             orders,
             payments: None,
-            _playing: vec![stripe, auth_relay, orders_relay],
+            stripe_serving: Some(stripe_serving),
+            _playing: vec![auth_relay, orders_relay],
             redis,
             dir,
         };
@@ -115,6 +124,11 @@ impl World {
         }
     }
 
+    /// The service, to be stopped while the rest of the world goes on.
+    pub(crate) fn leaving(&mut self) -> Serving {
+        self.payments.take().expect("it serves")
+    }
+
     async fn serve(&self, listener: TcpListener) -> Serving {
         let options = Options {
             stripe_secret_key: STRIPE_KEY.to_owned(),
@@ -123,7 +137,8 @@ impl World {
             stripe_reconcile_seconds: 1,
         };
         let (trigger, shutdown) = ShutdownTrigger::new();
-        let settings = Settings::new(self.dir.path(), self.redis.url(), SITE);
+        let mut settings = Settings::new(self.dir.path(), self.redis.url(), SITE);
+        settings.clock_offset_ms = self.clock_offset_ms;
         let started = service::start::<App>(&settings, options, shutdown.clone())
             .await
             .expect("payments starts");
@@ -150,8 +165,13 @@ impl World {
     /// A person who has signed in.
     pub(crate) fn person(&self) -> (UserId, Client) {
         let user = self.clock.user_id();
+        (user, self.signed_in(user))
+    }
+
+    /// That person, in a new session.
+    pub(crate) fn signed_in(&self, user: UserId) -> Client {
         let claims = Claims::new(user, "ann@example.org", self.clock.session_id(), self.clock.now());
-        (user, self.client.with_bearer(signing_key().sign(&claims)))
+        self.client.with_bearer(signing_key().sign(&claims))
     }
 
     /// An order of that person's, placed and reserved.
@@ -197,67 +217,6 @@ impl World {
             .json()
     }
 
-    /// Pays on Stripe's page, as a browser would.
-    pub(crate) async fn pay(&self, opened: &Value, card: &str) -> u16 {
-        let url = opened["url"].as_str().expect("an open page has an address");
-        self.pay_session(url.rsplit('/').next().expect("a session at the end"), card)
-            .await
-    }
-
-    /// Pays a session whose address nobody was given.
-    pub(crate) async fn pay_session(&self, session: &str, card: &str) -> u16 {
-        let page = format!("/stripe-fake/pay/{session}");
-        let form = [("number", card), ("expiry", "12/34"), ("cvc", "123")];
-        self.stripe.form(page, &form).send().await.status.as_u16()
-    }
-
-    /// Makes Stripe do something wrong.
-    pub(crate) async fn fault(&self, fault: Value) {
-        let answer = self.stripe.post("/stripe-fake/faults", &fault).send().await;
-        assert!(answer.status.is_success(), "{answer:?}");
-    }
-
-    pub(crate) async fn heal(&self) {
-        let answer = self.stripe.delete("/stripe-fake/faults").send().await;
-        assert!(answer.status.is_success(), "{answer:?}");
-    }
-
-    /// What Stripe's books say of an order: (status, captured, refunded) of each PaymentIntent that came to anything.
-    pub(crate) async fn ledger(&self, order: &Order) -> Vec<(String, i64, i64)> {
-        let answer = self
-            .stripe
-            .get(format!("/stripe-fake/ledger?order={}", order.id()))
-            .expect(200)
-            .await;
-        let books = answer.json();
-        let intents = books["intents"].as_array().expect("a list").iter();
-        let minor = |value: &Value| value.as_i64().expect("an amount");
-        intents
-            .filter(|intent| intent["status"] != "requires_payment_method")
-            .map(|intent| {
-                let status = intent["status"].as_str().expect("a status").to_owned();
-                (status, minor(&intent["captured"]), minor(&intent["refunded"]))
-            })
-            .collect()
-    }
-
-    /// Waits until the books say this of the order's one PaymentIntent.
-    pub(crate) async fn settles(&self, order: &Order, expected: (&str, i64, i64)) {
-        let mut seen = Vec::new();
-        let settled = async {
-            loop {
-                seen = self.ledger(order).await;
-                if seen == [(expected.0.to_owned(), expected.1, expected.2)] {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        if tokio::time::timeout(SOON, settled).await.is_err() {
-            panic!("the books say {seen:?} and not {expected:?}");
-        }
-    }
-
     /// The types of the events about a payment so far.
     pub(crate) async fn told(&self, opened: &Value) -> Vec<String> {
         let id = opened["id"].as_str().expect("an id");
@@ -297,72 +256,6 @@ impl World {
         })
         .await
     }
-
-    /// Where a session stands at Stripe.
-    pub(crate) async fn session_status(&self, opened: &Value) -> String {
-        let url = opened["url"].as_str().expect("an address");
-        let session = url.rsplit('/').next().expect("a session at the end");
-        let stripe = self.stripe.with_bearer(STRIPE_KEY);
-        let body = stripe
-            .get(format!("/v1/checkout/sessions/{session}"))
-            .expect(200)
-            .await
-            .json();
-        body["status"].as_str().expect("a status").to_owned()
-    }
-
-    /// The sessions that can be paid, those that nobody was told of included: they stand in Stripe's books.
-    pub(crate) async fn open_sessions(&self) -> Vec<String> {
-        let stripe = self.stripe.with_bearer(STRIPE_KEY);
-        let mut open = Vec::new();
-        for session in self.sessions_in_books() {
-            let body = stripe
-                .get(format!("/v1/checkout/sessions/{session}"))
-                .expect(200)
-                .await
-                .json();
-            if body["status"] == "open" {
-                open.push(session);
-            }
-        }
-        open
-    }
-
-    fn sessions_in_books(&self) -> BTreeSet<String> {
-        let mut sessions = BTreeSet::new();
-        for file in std::fs::read_dir(self.dir.path().join("stripe")).expect("the books are there") {
-            let books = std::fs::read_to_string(file.expect("it can be listed").path()).unwrap_or_default();
-            let words = books.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-            sessions.extend(
-                words
-                    .filter(|word| word.starts_with("cs_test_"))
-                    .map(str::to_owned),
-            );
-        }
-        sessions
-    }
-
-    /// The PaymentIntent of an opened payment.
-    pub(crate) async fn intent_of(&self, opened: &Value) -> String {
-        let order = opened["orderId"].as_str().expect("an order");
-        let books = self
-            .stripe
-            .get(format!("/stripe-fake/ledger?order={order}"))
-            .expect(200)
-            .await
-            .json();
-        books["intents"][0]["id"].as_str().expect("an intent").to_owned()
-    }
-
-    /// A call with the secret key, as someone at Stripe's dashboard makes it.
-    pub(crate) async fn at_stripe(&self, path: &str, form: &[(&str, &str)]) {
-        let stripe = self.stripe.with_bearer(STRIPE_KEY);
-        let answer = stripe.form(path, form).send().await;
-        assert!(
-            answer.status.is_success() || answer.status.is_redirection(),
-            "{answer:?}"
-        );
-    }
 }
 
 /// An order, as the orders service would go on with it.
@@ -373,6 +266,10 @@ pub(crate) struct Order {
 impl Order {
     pub(crate) fn id(&self) -> OrderId {
         self.snapshot.id
+    }
+
+    pub(crate) fn buyer(&self) -> UserId {
+        self.snapshot.user_id
     }
 
     pub(crate) async fn becomes(&mut self, world: &World, status: OrderStatus) {
@@ -430,39 +327,4 @@ async fn say(store: &Store<()>, clock: &Clock, event: Event) {
         Ok(())
     });
     said.await.expect("the store of a test writes");
-}
-
-async fn play_stripe(
-    payments: SocketAddr,
-    books: PathBuf,
-    change: impl FnOnce(&mut Config),
-) -> (String, Serving) {
-    let listener = listen("127.0.0.1:0").await;
-    let base = format!("http://{}", listener.local_addr().expect("bound"));
-    let mut config = Config {
-        data_dir: Some(books),
-        public_url: base.clone(),
-        webhook_url: Some(format!("http://{payments}/api/payments/webhook")),
-        faults_enabled: true,
-        webhook_retry: Duration::from_millis(50),
-        ..Config::default()
-    };
-    change(&mut config);
-    let fake = StripeFake::open(config).expect("the stand-in opens");
-    let (trigger, shutdown) = ShutdownTrigger::new();
-    let router: Router = fake.router();
-    let stop = shutdown.clone();
-    let background = async move { fake.run_background(stop.wait()).await };
-    let serving = service::serve(listener, router, shutdown);
-    (
-        base,
-        Serving {
-            trigger,
-            task: tokio::spawn(both(background, serving)),
-        },
-    )
-}
-
-async fn both(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
-    tokio::join!(one, other);
 }
