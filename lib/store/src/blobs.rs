@@ -30,6 +30,11 @@ impl Blobs {
         })
     }
 
+    /// Whether there was any file at the last sync.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.synced.is_empty()
+    }
+
     /// Puts onto the disk what is not there yet. After an error nothing is known about what is new.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         let mut present = HashSet::new();

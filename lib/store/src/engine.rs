@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -27,6 +27,10 @@ const CONF_FILE: &str = "conf";
 
 /// Where sled puts what is too large for its log.
 const BLOBS_DIR: &str = "blobs";
+
+/// A row from which on the pages of a batch may become too large for the log: a page is split when it has more
+/// than sixteen rows, after some ten changes, and is too large beyond an eighth of a megabyte.
+const LARGE_ROW_BYTES: usize = 4 * 1024;
 
 /// How long a handle that was given up may take to be gone, and how often that is looked at.
 const FREE_MILLIS_MAX: u64 = 2_000;
@@ -233,6 +237,24 @@ struct Sled {
     blobs: Mutex<Blobs>,
 }
 
+impl Sled {
+    fn blobs(&self) -> Result<MutexGuard<'_, Blobs>, EngineError> {
+        self.blobs
+            .lock()
+            .map_err(|_| EngineError::new("an earlier sync of large pages panicked"))
+    }
+
+    /// Refuses a batch that may need a file for a large page while no descriptor is left to make it with. sled
+    /// would fail in the middle of it, and would then wait for ever when its handle is dropped.
+    fn check_descriptors(&self, writes: &[Write]) -> Result<(), EngineError> {
+        let large = |(_, value): &Write| value.as_ref().is_some_and(|value| value.len() >= LARGE_ROW_BYTES);
+        if !self.blobs()?.is_empty() || writes.iter().any(large) {
+            self.file.try_clone()?;
+        }
+        Ok(())
+    }
+}
+
 impl Engine for Sled {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         guarded(|| Ok(self.db.get(key)?.map(|value| value.to_vec())))
@@ -251,6 +273,7 @@ impl Engine for Sled {
     }
 
     fn apply(&self, writes: Vec<Write>) -> Result<(), EngineError> {
+        self.check_descriptors(&writes)?;
         guarded(|| {
             let mut batch = sled::Batch::default();
             for (key, value) in writes {
@@ -271,10 +294,7 @@ impl Engine for Sled {
     }
 
     fn sync(&self) -> Result<(), EngineError> {
-        self.blobs
-            .lock()
-            .map_err(|_| EngineError::new("an earlier sync of large pages panicked"))?
-            .sync()?;
+        self.blobs()?.sync()?;
         Ok(self.file.sync_data()?)
     }
 }

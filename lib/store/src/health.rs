@@ -72,7 +72,7 @@ impl Health {
         }
     }
 
-    /// The writer has ended, asked to or not. For ever.
+    /// The writer has ended, or can't ever go on, asked to or not. For ever.
     pub(crate) fn writer_ended(&self, asked: bool) {
         if !asked {
             self.writer_died.store(true, Ordering::SeqCst);
@@ -80,7 +80,7 @@ impl Health {
         self.set(State::Closed);
     }
 
-    /// Whether the writer has ended although no one had asked it to.
+    /// Whether the writer has ended, or can't ever go on, although no one had asked it to.
     pub(crate) fn writer_died(&self) -> bool {
         self.writer_died.load(Ordering::SeqCst)
     }

@@ -1,7 +1,8 @@
 //! What the handles of a store and its writer share.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
+use std::time::Duration;
 
 use events::Position;
 use tokio::sync::watch;
@@ -15,6 +16,9 @@ use crate::instruments::Instruments;
 use crate::open::Options;
 use crate::queue::Queue;
 use crate::state::{Durable, Indexed};
+
+/// How long giving a handle up may take; it writes and syncs what the engine still has in its buffers.
+const DROP_SECONDS_MAX: u64 = 5;
 
 /// What the handles of a store and its writer share. Locks are taken in the order of the fields.
 pub(crate) struct Shared<I> {
@@ -69,15 +73,29 @@ impl<I> Shared<I> {
         std::mem::take(&mut *self.hidden.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Gives the engine's handle up; what is wrong with it may make even that panic.
-    pub(crate) fn drop_engine(&self) {
+    /// Gives the engine's handle up; what is wrong with it may make even that panic, or hang. Says whether the
+    /// handle is gone: one that hangs is left behind with its locks, and no other can be had in this process.
+    pub(crate) fn drop_engine(&self) -> bool {
         let engine = self.engine.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(engine))) {
-            tracing::error!(
-                store = %self.options.source,
-                panic = panic_message(&*panic),
-                "closing the engine panicked"
-            );
+        let Some(engine) = engine else {
+            return true;
+        };
+        let source = self.options.source;
+        let (done, gone) = mpsc::channel();
+        let spawned = std::thread::Builder::new()
+            .name(format!("{source}-drop"))
+            .spawn(move || {
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(engine))) {
+                    tracing::error!(store = %source, panic = panic_message(&*panic), "closing the engine panicked");
+                }
+                // Fails only when it has taken so long that no one waits any more.
+                done.send(()).ok();
+            });
+        if let Err(error) = spawned {
+            // What it would have run, and the handle with it, is dropped already, on this thread.
+            tracing::warn!(store = %source, %error, "the engine was closed without a bound");
+            return true;
         }
+        gone.recv_timeout(Duration::from_secs(DROP_SECONDS_MAX)).is_ok()
     }
 }

@@ -70,7 +70,7 @@ pub struct Status {
     pub waiting: usize,
     /// Whether it serves.
     pub state: State,
-    /// The writer has ended without [`Store::close`]: the store is closed until the process is started anew,
+    /// The writer has ended, or can't ever go on, without [`Store::close`]: the store is closed until the process is started anew,
     /// so that whoever watches over the process should take it for dead.
     pub writer_died: bool,
 }

@@ -192,7 +192,11 @@ impl<I: Indexes> Writer<I> {
             error: Arc::clone(&why),
         });
         self.shared.queue.stop();
-        self.shared.drop_engine();
+        if !self.shared.drop_engine() {
+            tracing::error!(store = %self.shared.options.source, "the engine does not close; only a new start of the process helps");
+            self.shared.health.writer_ended(false);
+            self.shared.watchers.wake_all();
+        }
         why
     }
 
@@ -253,7 +257,9 @@ impl<I: Indexes> Drop for Writer<I> {
         self.shared.health.writer_ended(asked);
         self.shared.queue.close();
         self.shared.queue.stop();
-        self.shared.drop_engine();
+        if !self.shared.drop_engine() {
+            tracing::error!(store = %self.shared.options.source, "the engine does not close and is left behind; what was acknowledged is on the disk");
+        }
         self.shared.watchers.wake_all();
         if let Err(error) = self.head.sync() {
             tracing::warn!(store = %self.shared.options.source, %error, "the head file could not be synced");

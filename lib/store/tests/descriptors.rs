@@ -14,7 +14,7 @@ use std::sync::Arc;
 use common::{Account, Bank, Place, Refusal, Step, account, event, eventually, id, now, options};
 use events::Seq;
 use store::engine::Disk;
-use store::{Context, OpenProblem, State, Store};
+use store::{Context, OpenProblem, State, Store, TransactError};
 
 /// How many descriptors the process may have: all of them are in use soon.
 const DESCRIPTORS_MAX: u32 = 128;
@@ -104,6 +104,40 @@ fn writing_goes_on_without_a_descriptor() {
     assert_eq!(store.get::<Account>(&id(59)).unwrap(), Some(account(59, 1, 59)));
     put(&store, account(4, 1, 4)).unwrap();
     store.close();
+}
+
+/// The engine puts large pages into files of their own, and does not survive it when it can't.
+#[test]
+fn a_batch_that_may_need_a_descriptor_is_refused_before_it_harms() {
+    if !is_limited("a_batch_that_may_need_a_descriptor_is_refused_before_it_harms") {
+        return with_few_descriptors("a_batch_that_may_need_a_descriptor_is_refused_before_it_harms");
+    }
+    for rows_before in [vec![], vec![large(2)]] {
+        let place = Place::new(Arc::new(Disk));
+        let store: Bank = Store::open(place.options()).unwrap();
+        put(&store, account(1, 1, 1)).unwrap();
+        let row = if rows_before.is_empty() {
+            large(3)
+        } else {
+            account(3, 1, 3)
+        };
+        for row in rows_before {
+            put(&store, row).unwrap();
+        }
+        let taken = take_all();
+        let refused = put(&store, row.clone()).unwrap_err();
+        assert!(
+            matches!(&refused, TransactError::Unknown(why) if why.contains("Too many open files")),
+            "{refused:?}"
+        );
+        drop(taken);
+        eventually("it serves again", || {
+            matches!(store.status().state, State::Serving)
+        });
+        put(&store, row.clone()).unwrap();
+        assert_eq!(store.get::<Account>(&id(3)).unwrap(), Some(row));
+        store.close();
+    }
 }
 
 #[test]

@@ -165,6 +165,26 @@ async fn a_writer_that_dies_is_told_from_a_store_that_was_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_does_not_close_is_left_behind_and_shows() {
+    let place = Place::new(Arc::new(Memory::default()));
+    let store: Bank = Store::open(place.options()).unwrap();
+    put(&store, None, account(1, 1, 1)).await.unwrap();
+    place.faults.hang_when_dropped();
+    place.faults.fail_once(Step::Sync);
+    assert!(matches!(
+        put(&store, None, account(2, 1, 2)).await,
+        Err(TransactError::Unknown(_))
+    ));
+    eventually("that shows", || store.status().writer_died);
+    assert!(matches!(
+        put(&store, None, account(3, 1, 3)).await,
+        Err(TransactError::Unavailable(_))
+    ));
+    // Closing does not wait for what never ends.
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_the_outbox_is_never_beyond_the_head() {
     let place = Place::new(Arc::new(Memory::default()));
     let store: Bank = Store::open(place.options()).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use store::engine::{Engine, EngineError, OpenEngine, Visit, Write};
@@ -31,6 +32,7 @@ type Hook = Box<dyn FnOnce() + Send>;
 pub struct Faults {
     failing: Mutex<HashMap<Step, Fails>>,
     before_sync: Mutex<Option<Hook>>,
+    drop_hangs: AtomicBool,
 }
 
 impl Faults {
@@ -42,6 +44,11 @@ impl Faults {
     /// Fails the next time, and then no more.
     pub fn fail_once(&self, step: Step) {
         self.failing.lock().unwrap().insert(step, Fails::Once);
+    }
+
+    /// From now on an engine that is dropped does not come back from it.
+    pub fn hang_when_dropped(&self) {
+        self.drop_hangs.store(true, Ordering::SeqCst);
     }
 
     /// Calls aside once, when a batch is applied and not yet synced.
@@ -71,6 +78,14 @@ pub struct Faulty {
 struct FaultyEngine {
     faults: Arc<Faults>,
     inner: Box<dyn Engine>,
+}
+
+impl Drop for FaultyEngine {
+    fn drop(&mut self) {
+        while self.faults.drop_hangs.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
+    }
 }
 
 impl OpenEngine for Faulty {
