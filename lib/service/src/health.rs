@@ -43,7 +43,7 @@ impl Health {
     /// Why it should not be sent requests, if it should not.
     fn trouble(&self) -> Option<String> {
         let why = if !self.live {
-            "one of its tasks has ended".to_owned()
+            "one of its tasks, or its writer, has ended".to_owned()
         } else if !self.serving {
             format!("its store is {}", self.store)
         } else if self.signing_keys == 0 {
@@ -79,7 +79,7 @@ type Probes = State<Arc<Vec<Probe>>>;
 
 async fn live(State(probes): Probes) -> Result<Json<Value>, Problem> {
     let dead = ask(&probes).into_iter().filter(|health| !health.live);
-    no_trouble(dead.map(|health| format!("{}: one of its tasks has ended", health.service)))?;
+    no_trouble(dead.map(|health| format!("{}: one of its tasks, or its writer, has ended", health.service)))?;
     Ok(Json(json!({ "live": true })))
 }
 

@@ -182,7 +182,7 @@ fn probe<I: store::Indexes>(parts: &Parts<I>, alive: Arc<AtomicBool>) -> Probe {
         let store = parts.store.status();
         Health {
             service: parts.source,
-            live: alive.load(Ordering::SeqCst),
+            live: alive.load(Ordering::SeqCst) && !store.writer_died,
             store: internal::state_in_words(&store.state),
             serving: matches!(store.state, store::State::Serving),
             signing_keys: parts.access.verifier.key_count(),

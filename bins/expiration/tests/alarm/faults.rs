@@ -1,5 +1,6 @@
 //! A set that is lost, damaged or out of reach.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use expiration::alarm::{AlarmError, SET_NAME};
@@ -134,21 +135,21 @@ async fn orders_on_their_way_are_no_reason_to_fill_the_set_again() {
     let world = World::new();
     let mut alarm = world.alarm();
     alarm.ring_once().await.unwrap();
+    let placed = AtomicBool::new(false);
     let placing = async {
         for _ in 0..200 {
             world.place().await;
         }
+        placed.store(true, Ordering::SeqCst);
     };
     let ringing = async {
-        // Never still: each step finds what has come since the one before.
-        loop {
+        // Never still: each step finds what has come since the one before. None is broken off half-way, as the loop's
+        // never are: a step that is takes the hints that it holds with it.
+        while !placed.load(Ordering::SeqCst) {
             alarm.ring_once().await.unwrap();
         }
     };
-    tokio::select! {
-        () = placing => {}
-        () = ringing => {}
-    }
+    tokio::join!(placing, ringing);
     alarm.ring_once().await.unwrap();
     assert_eq!(world.in_set().len(), 200);
     assert_eq!(alarm.fills(), 1, "only for the first connection");
