@@ -8,8 +8,7 @@ use std::ops::Bound;
 
 use bincode::{Decode, Encode};
 use events::{
-    CancelReason, Money, OrderId, OrderStatus, OrderedTicket, ShowTimeError, TicketId, Timestamp, UserId,
-    Version,
+    CancelReason, Money, OrderId, OrderStatus, OrderedTicket, TicketId, Timestamp, UserId, Version,
 };
 use store::codec::{self, DecodeError};
 use store::{Change, Indexes, Record, Table, Tables};
@@ -158,8 +157,7 @@ impl Record for Order {
                     status: OrderStatus::from_code(row.status).ok_or_else(|| unknown("status"))?,
                     reason: reason.transpose()?,
                     quantity: row.quantity,
-                    total: Money::from_codes(row.total_minor, row.currency)
-                        .map_err(|error| DecodeError::Invalid(error.to_string()))?,
+                    total: Money::from_codes(row.total_minor, row.currency)?,
                     expires_at: Timestamp::from_micros(row.expires_at_micros),
                     created_at: Timestamp::from_micros(row.created_at_micros),
                     ticket: OrderedTicket {
@@ -167,14 +165,9 @@ impl Record for Order {
                         version: Version(row.ticket_version),
                         seller_id: UserId::from_bytes(row.seller_id),
                         title: row.title,
-                        price: Money::from_codes(row.price_minor, row.currency)
-                            .map_err(|error| DecodeError::Invalid(error.to_string()))?,
+                        price: Money::from_codes(row.price_minor, row.currency)?,
                         venue: row.venue,
-                        starts_at: row
-                            .starts_at
-                            .map(|text| text.parse())
-                            .transpose()
-                            .map_err(|error: ShowTimeError| DecodeError::Invalid(error.to_string()))?,
+                        starts_at: row.starts_at.map(|text| text.parse()).transpose()?,
                     },
                 })
             }
@@ -221,13 +214,8 @@ impl Record for TicketView {
                     seller_id: UserId::from_bytes(row.seller_id),
                     title: row.title,
                     venue: row.venue,
-                    starts_at: row
-                        .starts_at
-                        .map(|text| text.parse())
-                        .transpose()
-                        .map_err(|error: ShowTimeError| DecodeError::Invalid(error.to_string()))?,
-                    price: Money::from_codes(row.price_minor, row.currency)
-                        .map_err(|error| DecodeError::Invalid(error.to_string()))?,
+                    starts_at: row.starts_at.map(|text| text.parse()).transpose()?,
+                    price: Money::from_codes(row.price_minor, row.currency)?,
                     quantity: row.quantity,
                     deleted: row.deleted,
                 })

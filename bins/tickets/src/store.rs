@@ -4,7 +4,7 @@
 //! every one that was ever written.
 
 use bincode::{Decode, Encode};
-use events::{Money, OrderId, OrderStatus, ShowTimeError, TicketId, Timestamp, UserId, Version};
+use events::{Money, OrderId, OrderStatus, TicketId, Timestamp, UserId, Version};
 use store::codec::{self, DecodeError};
 use store::{Record, Table};
 
@@ -90,13 +90,8 @@ impl Record for Ticket {
                         title: row.title,
                         description: row.description,
                         venue: row.venue,
-                        starts_at: row
-                            .starts_at
-                            .map(|text| text.parse())
-                            .transpose()
-                            .map_err(|error: ShowTimeError| DecodeError::Invalid(error.to_string()))?,
-                        price: Money::from_codes(row.price_minor, row.currency)
-                            .map_err(|error| DecodeError::Invalid(error.to_string()))?,
+                        starts_at: row.starts_at.map(|text| text.parse()).transpose()?,
+                        price: Money::from_codes(row.price_minor, row.currency)?,
                         quantity: row.quantity,
                     },
                     reserved: row.reserved,
@@ -158,8 +153,7 @@ impl Record for Hold {
                     },
                     order_status: OrderStatus::from_code(row.order_status)
                         .ok_or_else(|| DecodeError::Invalid("an order's status is unknown".into()))?,
-                    total: Money::from_codes(row.total_minor, row.currency)
-                        .map_err(|error| DecodeError::Invalid(error.to_string()))?,
+                    total: Money::from_codes(row.total_minor, row.currency)?,
                     ordered_at: Timestamp::from_micros(row.ordered_at_micros),
                 })
             }

@@ -5,6 +5,7 @@
 //! frozen type a schema number stands for is the business of each [`crate::Record`].
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use events::{MoneyError, ShowTimeError};
 
 /// The longest bincode that is written or read. A hostile or damaged length must not reserve memory.
 pub const ROW_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -39,6 +40,18 @@ pub enum DecodeError {
     /// The bytes are not those that were written under this key.
     #[error("the checksum does not match")]
     Checksum,
+}
+
+impl From<MoneyError> for DecodeError {
+    fn from(error: MoneyError) -> Self {
+        Self::Invalid(format!("an amount {error}"))
+    }
+}
+
+impl From<ShowTimeError> for DecodeError {
+    fn from(error: ShowTimeError) -> Self {
+        Self::Invalid(format!("a show's time {error}"))
+    }
 }
 
 /// Bincode of a frozen type.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use events::Currency;
+use events::{Currency, ShowTimeError};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -195,28 +195,28 @@ fn values_that_make_no_sense_are_refused() {
                 total_minor: -1,
                 ..row()
             },
-            "is out of range",
+            "an amount is out of range",
         ),
         (
             OrderV1 {
                 price_minor: i64::MAX,
                 ..row()
             },
-            "is out of range",
+            "an amount is out of range",
         ),
         (
             OrderV1 {
                 currency: 99,
                 ..row()
             },
-            "must be one of the supported currencies, such as usd or eur",
+            "an amount must be one of the supported currencies, such as usd or eur",
         ),
         (
             OrderV1 {
                 starts_at: Some("tonight".into()),
                 ..row()
             },
-            &ShowTimeError.to_string(),
+            &format!("a show's time {ShowTimeError}"),
         ),
     ] {
         assert_eq!(

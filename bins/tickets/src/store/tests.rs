@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use events::Currency;
+use events::{Currency, ShowTimeError};
 
 use super::*;
 
@@ -150,7 +150,7 @@ fn values_that_make_no_sense_are_refused() {
     let row = TicketV1 { currency: 99, ..row };
     assert_eq!(
         Ticket::decode(1, &codec::encode(&row)).err(),
-        invalid("must be one of the supported currencies, such as usd or eur")
+        invalid("an amount must be one of the supported currencies, such as usd or eur")
     );
     let row = TicketV1 {
         currency: 1,
@@ -159,7 +159,7 @@ fn values_that_make_no_sense_are_refused() {
     };
     assert_eq!(
         Ticket::decode(1, &codec::encode(&row)).err(),
-        invalid("is out of range")
+        invalid("an amount is out of range")
     );
     let row = TicketV1 {
         price_minor: 1,
@@ -168,7 +168,7 @@ fn values_that_make_no_sense_are_refused() {
     };
     assert_eq!(
         Ticket::decode(1, &codec::encode(&row)).err(),
-        invalid(&ShowTimeError.to_string())
+        invalid(&format!("a show's time {ShowTimeError}"))
     );
 
     let row = HoldV1 {
@@ -203,6 +203,6 @@ fn values_that_make_no_sense_are_refused() {
     };
     assert_eq!(
         Hold::decode(1, &codec::encode(&row)).err(),
-        invalid("must be one of the supported currencies, such as usd or eur")
+        invalid("an amount must be one of the supported currencies, such as usd or eur")
     );
 }
