@@ -234,12 +234,7 @@ impl<T> Answer<T> {
 
 /// Polls until it holds, or fails.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < deadline, "not within 20 s: {what}");
-        #[expect(clippy::disallowed_methods, reason = "polls a condition with a deadline")]
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    testkit::eventually_blocking(what, Duration::from_secs(20), || holds().then_some(()));
 }
 
 /// A place for a store on some engine, with faults that can be switched on.
