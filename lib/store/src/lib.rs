@@ -54,7 +54,7 @@ pub use indexes::{Change, Indexes, Tables};
 pub use open::{OpenError, OpenProblem, Options};
 pub use outbox::{OUTBOX_DAYS, OUTBOX_EVENTS_MAX, OutboxEntry};
 pub use queue::TRANSACTIONS_WAITING_MAX;
-pub use record::{FixedKey, Record, RecordKey, Table};
+pub use record::{FixedKey, Record, RecordKey, StoredRow, Table};
 pub use store::{CLOSE_SECONDS_MAX, Status, Store};
 pub use txn::{Context, Txn};
 pub use writer::{TRANSACTIONS_PER_BATCH_MAX, Writer, Wrote};

@@ -159,6 +159,28 @@ impl<R: Record> Row for R {
 /// A shared row, as it lies in a batch.
 pub(crate) type SharedRow = Arc<dyn Row>;
 
+/// A row of some kind, for whoever walks over all of a store: see [`crate::Store::rows`].
+#[derive(Clone)]
+pub struct StoredRow(pub(crate) SharedRow);
+
+impl StoredRow {
+    /// The record, if it is of `R`'s table.
+    pub fn of<R: Record>(&self) -> Option<&R> {
+        (self.0.table().0 == R::TABLE.0).then(|| downcast(&*self.0))
+    }
+
+    /// A record as a stored row, for tests.
+    pub fn new<R: Record>(record: R) -> Self {
+        Self(Arc::new(record))
+    }
+}
+
+impl std::fmt::Debug for StoredRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("StoredRow").field(&self.0.table().1).finish()
+    }
+}
+
 /// The row as the type that its table says; a table byte that two types share would be a mistake of the
 /// program, found at open by [`crate::Tables`].
 pub(crate) fn downcast<R: Record>(row: &dyn Row) -> &R {

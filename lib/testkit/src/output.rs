@@ -52,6 +52,13 @@ impl Output {
         lock(&self.shared).kept.join("\n")
     }
 
+    /// Waits until all is read, for `deadline` at most: a grandchild may hold the stream open.
+    pub(crate) fn wait_for_end(&self, deadline: Duration) {
+        let lines = lock(&self.shared);
+        let reading = |lines: &mut Lines| !lines.ended;
+        drop(self.shared.grown.wait_timeout_while(lines, deadline, reading));
+    }
+
     /// Waits for the first line that `pick` takes; nothing if the stream ends or the deadline passes before.
     pub(crate) fn wait_for<T>(&self, deadline: Duration, pick: impl Fn(&str) -> Option<T>) -> Option<T> {
         let begun = Instant::now();

@@ -14,6 +14,8 @@ use crate::{bin, eventually_blocking};
 const LISTENING: &str = "listening on ";
 /// How long a program may take to come up; debug builds on two busy cores are slow.
 const START_SECONDS_MAX: u64 = 60;
+/// How long what a program has printed may take to arrive once it has ended.
+const LAST_WORDS_SECONDS_MAX: u64 = 5;
 
 /// How to start a program; [`Process::of`] begins one.
 #[derive(Debug, Clone)]
@@ -166,13 +168,18 @@ impl Process {
         self.child.try_wait().expect("a child of ours can be waited for")
     }
 
-    /// Waits for it to end by itself.
+    /// Waits for it to end by itself; all that it has printed is there afterwards.
     ///
     /// # Panics
     /// When it still runs after `deadline`.
     pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
         let what = format!("{} ends", self.name());
-        eventually_blocking(&what, deadline, || self.ended())
+        let status = eventually_blocking(&what, deadline, || self.ended());
+        // Its last words may still be in the pipes.
+        for output in [&self.stdout, &self.stderr] {
+            output.wait_for_end(Duration::from_secs(LAST_WORDS_SECONDS_MAX));
+        }
+        status
     }
 
     /// kill -9, and waits until it is gone.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testkit::{Client, Process, ProcessBuilder, RedisServer, eventually_blocking, temp_dir};
+use testkit::{Client, Process, ProcessBuilder, RedisServer, temp_dir};
 
 use crate::support::{PASSWORD, SOON, who};
 
@@ -177,11 +177,6 @@ fn a_wrong_setting_is_named() {
     let mut help = auth(dir.path(), &redis).arg("--help").spawn();
     assert!(help.wait(SOON).success());
     for word in ["AUTH_LISTEN", "AUTH_THROTTLE", "127.0.0.1:8081", "PUBLIC_URL"] {
-        said(&help, word);
+        assert!(help.printed().contains(word), "{word}: {}", help.printed());
     }
-}
-
-/// What a process has printed arrives a moment after its end.
-fn said(process: &Process, text: &str) {
-    eventually_blocking(text, SOON, || process.printed().contains(text).then_some(()));
 }

@@ -1,0 +1,60 @@
+//! What a service gives the bus for the time after a loss: how its own events become rows again, how rows become
+//! events again, and what is to be done about what a source does not have any more.
+
+use std::collections::HashSet;
+
+use events::{Envelope, Event, Source};
+use store::{Indexes, StoredRow, TransactError, Txn};
+
+use crate::{Applied, Handler, Impossible};
+
+/// How a service recovers. Each `recovery.rs` holds one, for the type that is the service's [`Handler`].
+///
+/// None of it decides anything: what was published has happened, here and at every reader.
+pub trait Recovery<I: Indexes>: Handler<I> {
+    /// Takes one of the service's own events, which its store has lost, for what is true: stages the rows that the
+    /// event tells of, and emits nothing. The events come in order, each once. What an event does not carry (a
+    /// password hash, say) is left out, and named in the answer.
+    ///
+    /// # Errors
+    /// [`Impossible`] when the event contradicts what is stored; the store then does not serve.
+    fn adopt(&self, tx: &mut Txn<'_, I>, envelope: &Envelope) -> Result<Adopted, TransactError<Impossible>>;
+
+    /// The event that tells the present state of the entity that a row is; nothing for rows that nobody else hears
+    /// of. For a reader that can't be told all that happened any more.
+    fn restate(&self, row: &StoredRow) -> Option<Event>;
+
+    /// Applies what a source has stated anew: the present state of one entity, whatever was heard of it before. Its
+    /// version may be smaller than the one that is known: the source may have lost what came in between.
+    ///
+    /// # Errors
+    /// As [`Handler::apply`].
+    fn restated(
+        &self,
+        tx: &mut Txn<'_, I>,
+        envelope: &Envelope,
+    ) -> Result<Applied, TransactError<Impossible>> {
+        self.apply(tx, envelope)
+    }
+
+    /// A source has stated anew all that it has, and these are the subjects ([`Event::subject`]) of it. What is kept
+    /// here of anything else of that source must go, or end: the source knows nothing of it any more.
+    ///
+    /// # Errors
+    /// When the store can't do it.
+    fn forsake(
+        &self,
+        tx: &mut Txn<'_, I>,
+        source: Source,
+        stated: &HashSet<String>,
+    ) -> Result<(), TransactError<Impossible>>;
+}
+
+/// How an own event was adopted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adopted {
+    /// All that it tells of is there again.
+    Whole,
+    /// Something that never travels is missing for good; said to the operator in these words.
+    Without(String),
+}
