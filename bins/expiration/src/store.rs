@@ -22,7 +22,7 @@ struct DeadlineV1 {
 }
 
 /// The index of the expiration store: the deadlines whose time has not come, by time.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct DeadlineIndexes {
     waiting: BTreeSet<(Timestamp, OrderId)>,
 }

@@ -15,7 +15,7 @@ use crate::domain::{Order, Payment, Step, next_step};
 use crate::worker::Bell;
 
 /// What is kept in memory, rebuilt at every open.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct PaymentIndexes {
     wanted: BTreeMap<PaymentId, Version>,
     watched: BTreeSet<PaymentId>,

@@ -166,6 +166,14 @@ impl Batch {
         self.events.push((entry, time));
     }
 
+    /// The last event, with those that are staged.
+    pub(crate) fn head(&self) -> Position {
+        Position {
+            epoch: self.epoch,
+            seq: self.seq,
+        }
+    }
+
     /// Where the batch stands now.
     pub(crate) fn mark(&self) -> Mark {
         Mark {

@@ -5,13 +5,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::codec::{self, DecodeError};
+use crate::errors::StoreError;
 use crate::record::{self, Record, Row, SharedRow, Table};
 
 /// In-memory secondary indexes and counters of one service.
 ///
 /// [`Indexes::apply`] must be symmetrical: applying a change and then its reverse leaves everything as it
 /// was. The store uses this to take back what a refused transaction staged.
-pub trait Indexes: Default + Send + Sync + 'static {
+///
+/// Two that were told of the same rows are equal, whatever came and went in between: so it is checked that the
+/// indexes of a running store agree with its rows.
+pub trait Indexes: Default + PartialEq + Send + Sync + 'static {
     /// Takes note of one row that came, changed or went.
     fn apply(&mut self, change: &Change<'_>);
 
@@ -113,6 +117,19 @@ impl Tables {
             );
         }
         self
+    }
+
+    /// The bytes that the keys of these tables begin with, in order.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self.kinds.keys().copied().collect();
+        bytes.sort_unstable();
+        bytes
+    }
+
+    /// [`Self::open_row`], with an error that says which row it is.
+    pub(crate) fn read_row(&self, key: &[u8], value: &[u8]) -> Result<SharedRow, StoreError> {
+        self.open_row(key, value)
+            .map_err(|cause| StoreError::Damaged(record::describe(self.name(key), key, &cause).into()))
     }
 
     /// The name of the table that a key belongs to.

@@ -17,6 +17,7 @@
 //!
 //! Reads see only what is durable. The indexes may be ahead of that by the batch that is being written.
 
+mod adopting;
 mod batch;
 mod blobs;
 mod changed;
@@ -38,10 +39,12 @@ mod outbox;
 mod queue;
 mod reads;
 mod record;
+mod restored;
 mod shared;
 mod state;
 mod store;
 mod txn;
+mod walk;
 mod writer;
 
 pub use changed::Changed;
@@ -55,6 +58,8 @@ pub use open::{OpenError, OpenProblem, Options};
 pub use outbox::{OUTBOX_DAYS, OUTBOX_EVENTS_MAX, OutboxEntry};
 pub use queue::TRANSACTIONS_WAITING_MAX;
 pub use record::{FixedKey, Record, RecordKey, StoredRow, Table};
+
 pub use store::{CLOSE_SECONDS_MAX, Status, Store};
 pub use txn::{Context, Txn};
+pub use walk::{RowKey, RowKeyError};
 pub use writer::{TRANSACTIONS_PER_BATCH_MAX, Writer, Wrote};

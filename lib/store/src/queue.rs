@@ -27,6 +27,8 @@ pub(crate) type Run<I> = Box<dyn FnOnce(&mut Txn<'_, I>) -> Ran + Send>;
 /// A transaction that waits. Dropped without having run, its caller learns that nothing was changed.
 pub(crate) struct Job<I> {
     pub(crate) context: Context,
+    /// Whether it brings back what was lost: such a one runs only while the store adopts, and no other one does then.
+    pub(crate) adopts: bool,
     pub(crate) run: Run<I>,
 }
 
@@ -101,6 +103,13 @@ impl<I> Queue<I> {
             inner.accepting = false;
             std::mem::take(&mut inner.jobs)
         };
+        // Outside of the lock: each one wakes its caller.
+        drop(turned_away);
+    }
+
+    /// Turns away all that wait, and goes on accepting.
+    pub(crate) fn turn_away(&self) {
+        let turned_away = std::mem::take(&mut self.lock().jobs);
         // Outside of the lock: each one wakes its caller.
         drop(turned_away);
     }

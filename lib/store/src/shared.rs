@@ -12,6 +12,7 @@ use crate::changed::Watchers;
 use crate::engine::Engine;
 use crate::errors::panic_message;
 use crate::health::Health;
+use crate::indexes::Tables;
 use crate::instruments::Instruments;
 use crate::open::Options;
 use crate::queue::Queue;
@@ -23,6 +24,8 @@ const DROP_SECONDS_MAX: u64 = 5;
 /// What the handles of a store and its writer share. Locks are taken in the order of the fields.
 pub(crate) struct Shared<I> {
     pub(crate) options: Options,
+    /// The kinds of rows that the service has.
+    pub(crate) tables: Tables,
     pub(crate) health: Health,
     pub(crate) queue: Queue<I>,
     /// Readers hold it while they read, so that a handle that is given up is gone when its lock is had.
@@ -42,12 +45,15 @@ impl<I> Shared<I> {
         engine: Box<dyn Engine>,
         indexed: Indexed<I>,
         durable: Durable,
+        tables: Tables,
+        adopting: Option<Arc<str>>,
     ) -> Self {
         let instruments = Instruments::new(options.source);
         instruments.stands(durable.meta, durable.dead_letters);
         Self {
             options,
-            health: Health::serving(),
+            tables,
+            health: Health::opened(adopting),
             queue: Queue::new(),
             engine: RwLock::new(Some(engine)),
             indexed: RwLock::new(indexed),

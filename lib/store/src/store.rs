@@ -11,13 +11,14 @@ use tokio::sync::{oneshot, watch};
 use crate::changed::Changed;
 use crate::dead_letter::DeadLetter;
 use crate::errors::{StoreError, TransactError};
-use crate::health::State;
+use crate::health::{Reader, State};
 use crate::indexes::Indexes;
 use crate::lock::DirLock;
 use crate::open::{self, OpenError, OpenProblem, Opened, Options};
 use crate::outbox::OutboxEntry;
 use crate::queue::{Job, Outcome, PushError, Ran};
 use crate::record::{self, Record};
+use crate::restored;
 use crate::shared::Shared;
 use crate::txn::{Context, Txn};
 use crate::writer::Writer;
@@ -25,9 +26,13 @@ use crate::writer::Writer;
 /// How long closing waits for the writer to write what waits.
 pub const CLOSE_SECONDS_MAX: u64 = 10;
 
+/// Why a store that was restored does not serve at once.
+const RESTORED_WHY: &str =
+    "it was restored from a backup, and first takes back from its stream what it has published since";
+
 /// A service's store. Cheap to clone; closed when [`Store::close`] is called or the last clone is gone.
 pub struct Store<I: Indexes> {
-    shared: Arc<Shared<I>>,
+    pub(crate) shared: Arc<Shared<I>>,
     running: Arc<Running<I>>,
 }
 
@@ -116,6 +121,10 @@ impl<I: Indexes> Store<I> {
             gathered,
             head,
         } = open::open::<I>(&options, None)?;
+        let marker = restored::is_marked(&options.dir).map_err(|error| {
+            let doing = "looking for the mark of a restoration";
+            options.error(OpenProblem::Io { doing, error })
+        })?;
         let meta = gathered.durable.meta;
         tracing::info!(
             store = %options.source,
@@ -124,7 +133,15 @@ impl<I: Indexes> Store<I> {
             rows = meta.keys,
             "the store is open"
         );
-        let shared = Arc::new(Shared::new(options, engine, gathered.indexed, gathered.durable));
+        let adopting = marker.then(|| Arc::from(RESTORED_WHY));
+        let shared = Arc::new(Shared::new(
+            options,
+            engine,
+            gathered.indexed,
+            gathered.durable,
+            I::tables(),
+            adopting,
+        ));
         let writer = Writer::new(Arc::clone(&shared), head, lock);
         let running = Arc::new(Running {
             shared: Arc::clone(&shared),
@@ -138,7 +155,7 @@ impl<I: Indexes> Store<I> {
     /// # Errors
     /// When the store does not serve, or the row is damaged.
     pub fn get<R: Record>(&self, key: &R::Key) -> Result<Option<R>, StoreError> {
-        self.shared.get(key)
+        self.shared.get(Reader::Requests, key)
     }
 
     /// Rows in the order of their keys, from behind `after` on; fewer than `limit` only at the end. Each row is
@@ -191,7 +208,21 @@ impl<I: Indexes> Store<I> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        self.shared.health.check()?;
+        self.shared.health.check(Reader::Requests)?;
+        self.hand_in(context, false, f)
+    }
+
+    /// Hands a transaction to the writer: an ordinary one, or one that adopts.
+    pub(crate) fn hand_in<T, E>(
+        &self,
+        context: Context,
+        adopts: bool,
+        f: impl FnOnce(&mut Txn<'_, I>) -> Result<T, TransactError<E>> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T, TransactError<E>>>, TransactError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let run = Box::new(move |txn: &mut Txn<'_, I>| {
             let result = txn.run(f);
@@ -209,7 +240,7 @@ impl<I: Indexes> Store<I> {
                 }),
             }
         });
-        match self.shared.queue.push(Job { context, run }) {
+        match self.shared.queue.push(Job { context, adopts, run }) {
             Ok(()) => Ok(answered),
             Err(PushError::Full) => Err(TransactError::Busy),
             Err(PushError::Stopped) => Err(self.unavailable().into()),
@@ -335,8 +366,8 @@ impl<I: Indexes> Store<I> {
         self.running.stop();
     }
 
-    fn unavailable(&self) -> StoreError {
-        match self.shared.health.check() {
+    pub(crate) fn unavailable(&self) -> StoreError {
+        match self.shared.health.check(Reader::Requests) {
             Err(error) => error,
             Ok(()) => StoreError::Unavailable("it is being closed or was just reopened".into()),
         }

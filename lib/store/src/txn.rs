@@ -153,10 +153,20 @@ impl<'a, I: Indexes> Txn<'a, I> {
             indexed.cursors.get(source)
         };
         cursor::check(known.unwrap_or_default(), position)?;
+        self.set_cursor(source, position);
+        Ok(())
+    }
+
+    /// Sets the cursor of a source, wherever it stands: at the end of a snapshot of that source, which tells in one
+    /// piece what the events up to there would have told.
+    pub fn set_cursor(&mut self, source: Source, position: Position) {
+        let known = {
+            let indexed = self.indexed.read().unwrap_or_else(PoisonError::into_inner);
+            indexed.cursors.get(source)
+        };
         let known = known.map(|position| Cursor { source, position });
         self.batch
             .put_known(self.indexed, known, Cursor { source, position });
-        Ok(())
     }
 
     /// The cursor of a source, with what is staged.
@@ -237,6 +247,23 @@ impl<'a, I: Indexes> Txn<'a, I> {
     /// Removes rows of the outbox.
     pub(crate) fn trim(&mut self, rows: &[u64]) -> Result<(), TxnError> {
         rows.iter().try_for_each(|first| self.delete::<OutboxRow>(first))
+    }
+
+    /// Stages own events that were published and then lost, as they were: they follow the head without a gap.
+    pub(crate) fn adopt(&mut self, entries: Vec<OutboxEntry>) -> Result<(), CursorError> {
+        for entry in entries {
+            let head = self.batch.head();
+            let seq = entry.seq;
+            cursor::check(head, Position { seq, ..head })?;
+            // Kept from now on for as long as any other: no one may have read it yet.
+            self.batch.emit(entry, self.now);
+        }
+        Ok(())
+    }
+
+    /// The last event, with those that are staged.
+    pub(crate) fn head(&self) -> Position {
+        self.batch.head()
     }
 
     /// Runs the whole of a transaction: what a failure or a panic leaves staged is taken back.

@@ -70,7 +70,8 @@ impl<I: Indexes> Writer<I> {
     /// Writes whatever waits, or, after a failure, tries to open the engine again. Never waits.
     pub fn write_once(&mut self) -> Wrote {
         match self.shared.health.state() {
-            State::Serving => self.write_batch(),
+            State::Serving => self.write_batch(false),
+            State::Adopting { .. } => self.write_batch(true),
             State::Reopening { .. } => self.reopen(),
             State::Old { .. } | State::Closed => {
                 self.shared.queue.stop();
@@ -98,8 +99,10 @@ impl<I: Indexes> Writer<I> {
         }
     }
 
-    fn write_batch(&mut self) -> Wrote {
-        let waiting = self.shared.queue.take(TRANSACTIONS_PER_BATCH_MAX);
+    fn write_batch(&mut self, adopting: bool) -> Wrote {
+        let mut waiting = self.shared.queue.take(TRANSACTIONS_PER_BATCH_MAX);
+        // What was handed in just before the store began or ended adopting is turned away: dropped, it says so.
+        waiting.retain(|job| job.adopts == adopting);
         if waiting.is_empty() {
             return Wrote::Nothing;
         }

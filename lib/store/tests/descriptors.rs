@@ -95,7 +95,7 @@ fn writing_goes_on_without_a_descriptor() {
             assert!(!error.contains("damaged"), "{error}");
             error.contains("Too many open files")
         }
-        State::Serving | State::Old { .. } | State::Closed => false,
+        State::Serving | State::Adopting { .. } | State::Old { .. } | State::Closed => false,
     });
     drop(taken);
     eventually("it serves again", || {

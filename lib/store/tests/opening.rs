@@ -186,7 +186,7 @@ impl Record for AccountOfTomorrow {
     }
 }
 
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Tomorrow;
 
 impl Indexes for Tomorrow {

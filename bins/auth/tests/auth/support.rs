@@ -157,7 +157,7 @@ pub(crate) struct NoOptions {}
 
 struct Other;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct NoIndexes;
 
 impl Indexes for NoIndexes {

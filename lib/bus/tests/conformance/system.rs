@@ -57,7 +57,7 @@ impl Record for Note {
     }
 }
 
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 pub(crate) struct Count(u64);
 
 impl Indexes for Count {

@@ -70,7 +70,7 @@ impl Record for Note {
 }
 
 /// How many notes there are.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct NoteCount(pub(crate) i64);
 
 impl Indexes for NoteCount {
@@ -225,7 +225,7 @@ impl<I: Indexes> Handler<I> for Silent {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct OnlyShared;
 
 impl Indexes for OnlyShared {
