@@ -1,6 +1,7 @@
 //! Who may do what, as every service knows it by itself: the signing keys and the revocation list, kept as rows
 //! in each service's own store and fed from auth's events.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Applied, Handler, Impossible};
@@ -10,6 +11,8 @@ use events::{
 use session::Verifier;
 use store::codec::{self, DecodeError};
 use store::{Context, Indexes, Record, Store, StoreError, Table, Tables, TransactError, Txn, TxnError};
+
+use crate::heard::Heard;
 
 /// How many rows are read at once when the verifier is filled and when old revocations are looked for.
 const ROWS_PER_SCAN: usize = 1_000;
@@ -244,13 +247,14 @@ fn all<I: Indexes, R: Record>(store: &Store<I>) -> Result<Vec<R>, StoreError> {
 }
 
 /// A service's own handler, with keys and revocations taken care of: no service handles auth's events itself.
-#[derive(Debug)]
-pub(crate) struct WithAccess<H> {
+pub(crate) struct WithAccess<I: Indexes, H> {
     pub(crate) own: H,
     pub(crate) verifier: Verifier,
+    pub(crate) store: Store<I>,
+    pub(crate) heard: Arc<Heard>,
 }
 
-impl<I: Indexes, H: Handler<I>> Handler<I> for WithAccess<H> {
+impl<I: Indexes, H: Handler<I>> Handler<I> for WithAccess<I, H> {
     fn concerns(&self, event_type: EventType) -> bool {
         matches!(
             event_type,
@@ -259,6 +263,13 @@ impl<I: Indexes, H: Handler<I>> Handler<I> for WithAccess<H> {
     }
 
     fn apply(&self, tx: &mut Txn<'_, I>, envelope: &Envelope) -> Result<Applied, TransactError<Impossible>> {
+        let Envelope {
+            source,
+            position,
+            time,
+            ..
+        } = *envelope;
+        self.heard.note(source, position, time, self.store.cursor(source));
         if !stage(tx, &envelope.event)? {
             return self.own.apply(tx, envelope);
         }

@@ -108,6 +108,7 @@ pub(crate) fn state_in_words(state: &store::State) -> String {
         store::State::Reopening { since, error } => {
             format!("reopening for {} s: {error}", since.elapsed().as_secs())
         }
+        store::State::Adopting { why } => format!("adopting: {why}"),
         store::State::Old { why } => format!("old: {why}"),
         store::State::Closed => "closed".to_owned(),
     }

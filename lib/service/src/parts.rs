@@ -10,7 +10,9 @@ use events::{Source, Timestamp};
 use session::{Access, Cookies, Verifier};
 use store::{Context, IdempotencyKey, Indexes, Options, Record, Store, TransactError, Txn};
 
+use crate::heard::Heard;
 use crate::http::{IfNoneMatch, Prefer};
+use crate::transact::{self, Patience};
 use crate::waiting::{self, READ_WAIT_MAX, Waiters};
 use crate::{Clock, OrProblem as _, Reply, Settings, Shutdown, StartError, access, trace};
 
@@ -33,6 +35,7 @@ pub struct Parts<I: Indexes> {
     pub public_url: Arc<str>,
     /// When it is time to stop.
     pub shutdown: Shutdown,
+    pub(crate) heard: Arc<Heard>,
     waiters: Arc<Waiters>,
 }
 
@@ -46,6 +49,7 @@ impl<I: Indexes> Clone for Parts<I> {
             access: self.access.clone(),
             public_url: Arc::clone(&self.public_url),
             shutdown: self.shutdown.clone(),
+            heard: Arc::clone(&self.heard),
             waiters: Arc::clone(&self.waiters),
         }
     }
@@ -95,6 +99,7 @@ impl<I: Indexes> Parts<I> {
             clock,
             public_url: settings.public_url.trim_end_matches('/').into(),
             shutdown,
+            heard: Arc::default(),
             waiters: Arc::default(),
         })
     }
@@ -107,7 +112,8 @@ impl<I: Indexes> Parts<I> {
         }
     }
 
-    /// Runs a transaction for the request that is being handled.
+    /// Runs a transaction for the request that is being handled, and waits for it no longer than a client should:
+    /// one that can't begin within [`crate::TRANSACTION_WAIT_MAX`] is taken back.
     ///
     /// # Errors
     /// See [`TransactError`].
@@ -119,7 +125,7 @@ impl<I: Indexes> Parts<I> {
         T: Send + 'static,
         E: Send + 'static,
     {
-        self.store.transact(self.context(), f).await
+        transact::transact(&self.store, self.context(), Patience::default(), f).await
     }
 
     /// Runs the transaction of a request that may come again: with a key, its answer is stored with its effect,
@@ -179,7 +185,8 @@ impl<I: Indexes> Parts<I> {
         if let Some(row) = self.store.get::<R>(key).or_problem()? {
             return Ok(Some(row));
         }
-        let wait = waiting::worth_waiting(made_at, self.clock.now());
+        let heard = self.heard.newest(from, self.store.cursor(from));
+        let wait = waiting::worth_waiting(made_at, heard, self.clock.now());
         let row = waiting::until(&self.store, &self.waiters, key, wait, |_| true).await?;
         if row.is_none() && self.is_behind(from) {
             return Err(Problem::unavailable(

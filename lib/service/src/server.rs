@@ -1,5 +1,5 @@
 //! Serving HTTP/1.1 within bounds: so many connections, so long a time for a request's headers, and at the end
-//! a drain that lets every accepted request finish.
+//! a drain that lets every accepted request finish. A connection too many is told so at once (`turn_away`).
 
 use std::future::Future;
 use std::io;
@@ -21,8 +21,10 @@ use tower::ServiceExt as _;
 
 use crate::Shutdown;
 use crate::process::connections_max;
+use crate::turn_away::{TURNED_AWAY_AT_ONCE_MAX, turn_away};
 
-/// How many connections are open at once, if the system grants as many descriptors. The next one waits in the listener's backlog until one closes.
+/// How many connections are open at once, if the system grants as many descriptors. The next one is answered 503 and
+/// closed.
 pub const CONNECTIONS_MAX: u32 = 8_192;
 
 /// How long requests that were accepted may take to finish once it is time to stop.
@@ -69,9 +71,12 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
 /// As [`serve`], within other bounds.
 pub async fn serve_within(bounds: Bounds, listener: TcpListener, router: Router, shutdown: Shutdown) {
     let places = Arc::new(Semaphore::new(bounds.connections_max as usize));
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE_MAX));
     let mut stop = pin!(shutdown.clone().wait());
     loop {
-        let place = Arc::clone(&places)
+        // Before the connection: where even those who are turned away are too many, the next ones wait in the backlog,
+        // and the number of descriptors stays bounded.
+        let last_resort = Arc::clone(&turned_away)
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
@@ -79,15 +84,21 @@ pub async fn serve_within(bounds: Bounds, listener: TcpListener, router: Router,
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        match accepted {
-            Ok((stream, peer)) => {
+        match (accepted, Arc::clone(&places).try_acquire_owned()) {
+            (Ok((stream, peer)), Ok(place)) => {
                 let connection = connection(bounds, stream, peer, router.clone(), shutdown.clone().wait());
                 tokio::spawn(async move {
                     connection.await;
                     drop(place);
                 });
             }
-            Err(error) => accept_failed(&error).await,
+            (Ok((stream, _)), Err(_)) => {
+                tokio::spawn(async move {
+                    turn_away(stream).await;
+                    drop(last_resort);
+                });
+            }
+            (Err(error), _) => accept_failed(&error).await,
         }
     }
     // No new connection may come in while the old ones finish.

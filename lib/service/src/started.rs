@@ -83,6 +83,8 @@ fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>) -> 
     let handler = Arc::new(WithAccess {
         own: handler,
         verifier: parts.access.verifier.clone(),
+        store: parts.store.clone(),
+        heard: Arc::clone(&parts.heard),
     });
     // Relay and consumers go on while the server drains, so that what is still decided is still published.
     let (trigger, stop) = ShutdownTrigger::new();

@@ -1,6 +1,5 @@
 //! Waiting for a row: for what was just written elsewhere, and for a change that a client waits for.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use errors::Problem;
@@ -9,12 +8,13 @@ use store::{Indexes, Record, Store};
 use tokio::time::Instant;
 
 use crate::http::{IfNoneMatch, Prefer};
+use crate::places::Places;
 use crate::{OrProblem as _, Shutdown};
 
 /// How long a service waits for an event that tells of what another one has just acknowledged.
 pub const READ_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// An id older than this that is not known does not exist: its event has long arrived.
+/// An id that is older by this than what was last heard of its maker, and not known, does not exist.
 pub const FRESH_ID_SECONDS_MAX: u64 = 60;
 
 /// How many requests may wait so at once; more are told to come back.
@@ -27,27 +27,18 @@ pub const LONG_POLLS_MAX: usize = 4_096;
 const RETRY_SECONDS: u32 = 1;
 
 /// The places of those who wait in one service.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Waiters {
-    reading: AtomicUsize,
-    polling: AtomicUsize,
+    reading: Places,
+    polling: Places,
 }
 
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(taken: &'a AtomicUsize, max: usize) -> Option<Self> {
-        let fits = |count: usize| (count < max).then_some(count + 1);
-        taken
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
-            .ok()
-            .map(|_| Self(taken))
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl Default for Waiters {
+    fn default() -> Self {
+        Self {
+            reading: Places::new(READ_WAITERS_MAX),
+            polling: Places::new(LONG_POLLS_MAX),
+        }
     }
 }
 
@@ -66,19 +57,25 @@ pub(crate) async fn until<I: Indexes, R: Record>(
     if row.as_ref().is_some_and(&wanted) || wait.is_zero() {
         return Ok(row);
     }
-    let _place = Place::take(&waiters.reading, READ_WAITERS_MAX).ok_or_else(|| {
+    let _place = waiters.reading.take().ok_or_else(|| {
         Problem::unavailable("Too many requests wait already, try again soon", RETRY_SECONDS)
     })?;
     follow(store, key, wait, |row: Option<&R>| row.is_some_and(&wanted)).await
 }
 
-/// How long it is worth waiting for the thing with an id that was made at `made_at`: not at all if its event
-/// must have arrived long ago.
-pub(crate) fn worth_waiting(made_at: Timestamp, now: Timestamp) -> Duration {
-    if now.since(made_at) < Duration::from_secs(FRESH_ID_SECONDS_MAX) {
-        READ_WAIT_MAX
-    } else {
+/// How long it is worth waiting for the thing with an id that was made at `made_at`: not at all if its event must have
+/// arrived long ago.
+///
+/// The id tells the time of the clock that made it. `heard` is the newest event that was heard from there, by the same
+/// clock: an id that is older than that by more than the bound was told of before it. Our own clock may be an hour off
+/// and is never a reason not to wait. It is a reason to wait, though, for when the other's was put back meanwhile.
+pub(crate) fn worth_waiting(made_at: Timestamp, heard: Option<Timestamp>, now: Timestamp) -> Duration {
+    let fresh = Duration::from_secs(FRESH_ID_SECONDS_MAX);
+    let told_long_ago = heard.is_some_and(|heard| heard.since(made_at) >= fresh);
+    if told_long_ago && now.since(made_at) >= fresh {
         Duration::ZERO
+    } else {
+        READ_WAIT_MAX
     }
 }
 
@@ -100,7 +97,7 @@ pub(crate) async fn poll<I: Indexes, R: Record>(
         return Ok(row);
     };
     // Waiting is a preference: where there is no place for it, the answer comes at once.
-    let Some(_place) = Place::take(&waiters.polling, LONG_POLLS_MAX) else {
+    let Some(_place) = waiters.polling.take() else {
         return Ok(row);
     };
     tokio::select! {
@@ -122,6 +119,38 @@ async fn follow<I: Indexes, R: Record>(
         let row = store.get::<R>(key).or_problem()?;
         if done(row.as_ref()) || tokio::time::timeout_at(deadline, changed.wait()).await.is_err() {
             return Ok(row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn a_clock_that_is_an_hour_off_makes_nothing_disappear() {
+        const NOW: i64 = 1_000_000;
+        const HOUR: i64 = 3_600;
+        // (made, last heard, now, worth waiting)
+        for (made, heard, now, worth) in [
+            (NOW, Some(NOW - 5), NOW, true),
+            (NOW - 300, Some(NOW - 5), NOW, false),
+            // Nothing was heard since it was made, by whichever clock it is that is wrong.
+            (NOW, Some(NOW - 5), NOW + HOUR, true),
+            (NOW, Some(NOW - 5), NOW - HOUR, true),
+            (NOW, Some(NOW - 2 * HOUR), NOW + HOUR, true),
+            (NOW, None, NOW + HOUR, true),
+            // Their clock was an hour ahead, and has been put right.
+            (NOW, Some(NOW + HOUR), NOW, true),
+            // Told of long ago, by both clocks.
+            (NOW - 300, Some(NOW - 5), NOW + HOUR, false),
+        ] {
+            let wait = worth_waiting(at(made), heard.map(at), at(now));
+            assert_eq!(wait == READ_WAIT_MAX, worth, "{made} {heard:?} {now}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What stands around every router: bounds, a problem for everything that goes wrong, a trace for every request.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,6 +16,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::WAIT_SECONDS_MAX;
 use super::body_limit::refuse_announced;
+use super::in_flight::{self, InFlight};
 use crate::trace;
 
 /// The largest body that is accepted.
@@ -23,8 +25,8 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a request may take: what `Prefer: wait` allows, and some to spare.
 pub const REQUEST_SECONDS_MAX: u64 = WAIT_SECONDS_MAX + 5;
 
-/// Puts the edge around a whole router: 404 and 405 as problems, body limit, time limit, panics caught, a trace
-/// and a line in the log for every request. Done once, outermost, whatever was merged inside.
+/// Puts the edge around a whole router: 404 and 405 as problems, a bound on requests at once, body limit, time limit,
+/// panics caught, a trace and a line in the log for every request. Done once, outermost, whatever was merged inside.
 pub fn edge(router: Router) -> Router {
     router
         .fallback(async || Problem::not_found())
@@ -39,6 +41,11 @@ pub fn edge(router: Router) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::map_response(as_problem))
         .layer(middleware::from_fn(trace::layer))
+        // Outside of the trace: what is refused here costs as little as can be, no span and no line of its own.
+        .layer(middleware::from_fn_with_state(
+            Arc::new(InFlight::default()),
+            in_flight::layer,
+        ))
 }
 
 /// An error that a layer or axum itself has answered, in plain text, becomes a problem; its headers (`Allow`,

@@ -1,0 +1,102 @@
+//! A request's transaction, with a bound on how long its client waits for it.
+//!
+//! A disk that takes a second for each sync, or none at all, must not make requests pile up behind it. A transaction
+//! that has not begun in time is taken back: nothing was changed, and the client is told so. One that has begun can't
+//! be taken back, so that after a further while the honest answer is that its outcome is not known.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use store::{Context, Indexes, Store, TransactError, Txn};
+
+/// How long a request's transaction may wait for its turn. Over it, it is taken back, and nothing was changed.
+pub const TRANSACTION_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a request waits in all for its transaction to be on the disk. Over it, the outcome is not known.
+pub const TRANSACTION_ANSWER_MAX: Duration = Duration::from_secs(8);
+
+/// How long a transaction may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) to_begin: Duration,
+    pub(crate) to_end: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            to_begin: TRANSACTION_WAIT_MAX,
+            to_end: TRANSACTION_ANSWER_MAX,
+        }
+    }
+}
+
+/// Whether a transaction waits, has begun, or was taken back: the writer and the one who waits decide it between them,
+/// whoever is first.
+#[derive(Debug, Default)]
+struct Turn(AtomicU8);
+
+impl Turn {
+    const WAITING: u8 = 0;
+    const BEGUN: u8 = 1;
+    const TAKEN_BACK: u8 = 2;
+
+    fn begin(&self) -> bool {
+        self.leave_waiting(Self::BEGUN)
+    }
+
+    fn take_back(&self) -> bool {
+        self.leave_waiting(Self::TAKEN_BACK)
+    }
+
+    fn leave_waiting(&self, next: u8) -> bool {
+        self.0
+            .compare_exchange(Self::WAITING, next, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+/// Runs a transaction for a client that does not wait for ever.
+///
+/// # Errors
+/// As [`Store::transact`]; [`TransactError::Busy`] when its turn did not come in time, [`TransactError::Unknown`] when
+/// it began and the disk has not confirmed it in time.
+pub(crate) async fn transact<I, T, E>(
+    store: &Store<I>,
+    context: Context,
+    patience: Patience,
+    f: impl FnOnce(&mut Txn<'_, I>) -> Result<T, TransactError<E>> + Send + 'static,
+) -> Result<T, TransactError<E>>
+where
+    I: Indexes,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    let turn = Arc::new(Turn::default());
+    let its_turn = Arc::clone(&turn);
+    let answer = store.transact(context, move |tx: &mut Txn<'_, I>| {
+        if its_turn.begin() {
+            f(tx)
+        } else {
+            Err(TransactError::Busy)
+        }
+    });
+    let mut answer = std::pin::pin!(answer);
+    if let Ok(answer) = tokio::time::timeout(patience.to_begin, answer.as_mut()).await {
+        return answer;
+    }
+    let labels = [("store", store.status().source.as_str())];
+    if turn.take_back() {
+        metrics::counter!("store_transactions_given_up_total", &labels).increment(1);
+        return Err(TransactError::Busy);
+    }
+    let rest = patience.to_end.saturating_sub(patience.to_begin);
+    let Ok(answer) = tokio::time::timeout(rest, answer).await else {
+        metrics::counter!("store_transactions_unconfirmed_total", &labels).increment(1);
+        return Err(TransactError::Unknown(
+            "the disk has not confirmed it in time".into(),
+        ));
+    };
+    answer
+}
