@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::{Position, Source};
+use failpoint::Point;
 use store::{Context, Indexes, Store};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -286,11 +287,13 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
         };
         let handler = Arc::clone(&self.handler);
         let context = Context::new(self.bus.now());
+        failpoint::reach(Point::BeforeCommit);
         let outcome = self
             .store
             .transact(context, move |tx| batch.apply(tx, &*handler))
             .await
             .map_err(|error| ConsumeError::Store(error.to_string()))?;
+        failpoint::reach(Point::AfterCommit);
         let mut consumed = self.tally(&outcome);
         consumed.pause = self.go_on(&outcome);
         if let Some(gap) = outcome.gap {

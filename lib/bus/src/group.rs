@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use events::{Position, Source};
+use failpoint::Point;
 use redis::{Cmd, Value, cmd};
 use tokio::time::Instant;
 
@@ -175,7 +176,9 @@ impl Group {
         if !self.acks.is_empty() {
             self.link.close();
             let xack = self.xack();
+            failpoint::reach(Point::BeforeAck);
             self.link.run::<Value>(&xack).await?;
+            failpoint::reach(Point::AfterAck);
             self.acks.clear();
         }
         Ok(())
@@ -232,6 +235,7 @@ impl Group {
         } else {
             // Both are on their way before either is answered: one round trip.
             let xack = self.xack();
+            failpoint::reach(Point::BeforeAck);
             let mut same = connection.clone();
             let (acked, reply) = tokio::join!(
                 xack.query_async::<Value>(&mut same),
@@ -239,6 +243,7 @@ impl Group {
             );
             // After a FLUSHALL this answers 0 without an error, and what is acknowledged in vain comes again.
             if acked.is_ok() {
+                failpoint::reach(Point::AfterAck);
                 self.acks.clear();
             }
             reply

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use events::{Position, Seq, Source};
+use failpoint::Point;
 use store::{Indexes, State, Store, StoreError};
 use tokio::time::Instant;
 
@@ -263,8 +264,14 @@ impl<I: Indexes> Publisher<I> {
             subject: &entry.subject,
             envelope: &entry.envelope,
         });
+        if more {
+            failpoint::reach(Point::BeforeAppend);
+        }
         match stream::append(&mut self.link, &self.key, place.last, outgoing).await? {
             Appended::All(last) => {
+                if more {
+                    failpoint::reach(Point::AfterAppend);
+                }
                 let next = entries.last().map_or(place.next, |entry| entry.seq.next());
                 self.place = Some(Place { last, next });
                 if let Some(resent) = &mut self.resent

@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use events::{OrderId, Timestamp};
+use failpoint::Point;
 use redis::{Cmd, FromRedisValue, cmd};
 use tokio::sync::Mutex;
 
@@ -49,7 +50,9 @@ impl ScheduledSet {
             for (order, deadline) in chunk {
                 zadd.arg(deadline.as_millis()).arg(order.to_string());
             }
+            failpoint::reach(Point::BeforeSchedule);
             self.run::<u64>(&zadd).await?;
+            failpoint::reach(Point::AfterSchedule);
         }
         Ok(())
     }
@@ -91,7 +94,9 @@ impl ScheduledSet {
     pub async fn remove(&self, orders: &[OrderId]) -> Result<(), BusError> {
         for chunk in orders.chunks(MEMBERS_PER_COMMAND_MAX) {
             let members: Vec<String> = chunk.iter().map(OrderId::to_string).collect();
+            failpoint::reach(Point::BeforeUnschedule);
             self.run::<u64>(cmd("ZREM").arg(&self.key).arg(members)).await?;
+            failpoint::reach(Point::AfterUnschedule);
         }
         Ok(())
     }
