@@ -7,6 +7,7 @@
 
 mod address;
 mod api;
+pub mod books;
 mod consumer;
 mod domain;
 mod hashing;

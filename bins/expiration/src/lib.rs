@@ -6,6 +6,7 @@
 //! It does not decide what becomes of an order: the orders service does, and may answer that there is time left.
 
 pub mod alarm;
+pub mod books;
 pub mod consumer;
 pub mod domain;
 pub mod hints;

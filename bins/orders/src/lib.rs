@@ -6,6 +6,7 @@
 //! It holds no stock (tickets does), watches no clock (expiration does) and touches no money (payments does).
 
 pub mod api;
+pub mod books;
 pub mod consumer;
 pub mod domain;
 pub mod store;

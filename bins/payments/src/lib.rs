@@ -11,6 +11,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod books;
 pub mod consumer;
 pub mod domain;
 mod options;

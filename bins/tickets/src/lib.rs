@@ -7,6 +7,7 @@
 //! It is not where orders live, and it knows nothing of money but the price.
 
 pub mod api;
+pub mod books;
 pub mod consumer;
 pub mod domain;
 pub mod search;
