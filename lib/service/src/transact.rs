@@ -100,3 +100,73 @@ where
     };
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::mpsc;
+
+    use events::{Source, Timestamp};
+    use store::{Change, Options, Tables, Wrote};
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq)]
+    struct NoIndexes;
+
+    impl Indexes for NoIndexes {
+        fn apply(&mut self, _: &Change<'_>) {}
+
+        fn tables() -> Tables {
+            crate::tables()
+        }
+    }
+
+    const HASTY: Patience = Patience {
+        to_begin: Duration::from_millis(30),
+        to_end: Duration::from_millis(60),
+    };
+
+    fn context() -> Context {
+        Context::new(Timestamp::default())
+    }
+
+    #[tokio::test]
+    async fn what_has_not_begun_in_time_never_does() {
+        let dir = testkit::temp_dir();
+        let options = Options::new(Source::Tickets, dir.path());
+        let (store, mut writer) = Store::<NoIndexes>::open_stepped(options).unwrap();
+        let (ran, has_run) = mpsc::channel();
+        let told = transact(&store, context(), HASTY, move |_| {
+            ran.send(()).unwrap();
+            Ok::<_, TransactError<Infallible>>(())
+        })
+        .await;
+        assert!(matches!(told, Err(TransactError::Busy)), "{told:?}");
+        assert_eq!(writer.write_once(), Wrote::Batch { transactions: 1 });
+        assert!(has_run.recv().is_err(), "its turn had been taken back");
+    }
+
+    #[tokio::test]
+    async fn what_has_begun_and_is_not_confirmed_is_not_known() {
+        let dir = testkit::temp_dir();
+        let options = Options::new(Source::Tickets, dir.path());
+        let (store, mut writer) = Store::<NoIndexes>::open_stepped(options).unwrap();
+        let (let_go, held) = mpsc::channel();
+        let (begun, begins) = mpsc::channel();
+        let telling = transact(&store, context(), HASTY, move |_| {
+            begun.send(()).unwrap();
+            held.recv().unwrap();
+            Ok::<_, TransactError<Infallible>>(())
+        });
+        let writing = std::thread::spawn(move || {
+            // Until the transaction is there.
+            while writer.write_once() == Wrote::Nothing {}
+        });
+        let told = telling.await;
+        assert!(matches!(told, Err(TransactError::Unknown(_))), "{told:?}");
+        begins.recv().unwrap();
+        let_go.send(()).unwrap();
+        writing.join().unwrap();
+    }
+}

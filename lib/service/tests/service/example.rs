@@ -2,6 +2,7 @@
 //! people in (in the place of auth).
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -102,7 +103,8 @@ impl Service for Notes {
 
     async fn build(parts: Parts<NoteCount>, _options: NoOptions) -> Result<Built<Orders>, StartError> {
         let api = OpenApiRouter::new()
-            .route("/notes", axum::routing::post(create))
+            .route("/notes", axum::routing::post(create).get(count))
+            .route("/stall", axum::routing::post(stall))
             .route("/notes/{id}", axum::routing::get(read).put(change))
             .route("/orders/{id}", axum::routing::get(noted_order))
             .with_state(parts);
@@ -171,6 +173,27 @@ async fn change(
         .await
         .or_problem()?;
     Ok((ETag(Record::version(&note)), axum::Json(note)))
+}
+
+/// How many notes there are.
+async fn count(State(parts): AppState) -> axum::Json<i64> {
+    axum::Json(parts.store.read(|notes| notes.0))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StallFor {
+    millis: u64,
+}
+
+/// Plays a slow disk. Not through [`Parts::transact`], which would take it back before its turn.
+async fn stall(State(parts): AppState, Json(stall): Json<StallFor>) -> Result<(), Problem> {
+    let hold_up = move |_: &mut Txn<'_, NoteCount>| {
+        crate::stall::hold_up(Duration::from_millis(stall.millis));
+        Ok::<_, TransactError<Infallible>>(())
+    };
+    let done = parts.store.transact(parts.context(), hold_up).await;
+    done.map_err(|error| Problem::internal(error.to_string()))
 }
 
 /// Reads what the orders service may just have acknowledged.

@@ -1,122 +1,17 @@
-//! A service over real sockets, a real store and a real Redis: what every service gets from this crate.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test stops where something is not as it should be"
-)]
-
-mod example;
+//! What every service gets from this crate, on a day on which nothing goes wrong.
 
 use std::time::Duration;
 
 use events::{SessionRevoked, Timestamp};
-use example::{NoOptions, Notes, Places, SignsIn};
 use serde_json::json;
-use service::{Clock, Service, Settings, Shutdown, ShutdownTrigger, StartError, Started, health_router};
-use session::{Claims, SigningKey};
-use testkit::{Client, RedisServer, TempDir, eventually, temp_dir};
+use testkit::{Client, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 
-const SOON: Duration = Duration::from_secs(10);
+use crate::example::{Notes, Places, SignsIn};
+use crate::world::{Running, SOON, World, ready, token, with_key};
+
 const REVOKED_WITHIN: Duration = Duration::from_secs(2);
-
-/// A service that serves, in this process.
-struct Running {
-    client: Client,
-    address: String,
-    clock: Clock,
-    trigger: ShutdownTrigger,
-    serving: JoinHandle<()>,
-}
-
-impl Running {
-    async fn start<S: Service<Options = NoOptions>>(settings: &Settings) -> Result<Self, StartError> {
-        let (trigger, shutdown) = ShutdownTrigger::new();
-        let started: Started = service::start::<S>(settings, NoOptions {}, shutdown.clone()).await?;
-        Ok(Self::serve(started, trigger, shutdown).await)
-    }
-
-    async fn serve(started: Started, trigger: ShutdownTrigger, shutdown: Shutdown) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let router = started
-            .api
-            .clone()
-            .merge(started.internal.clone())
-            .merge(health_router(vec![started.probe.clone()]));
-        let clock = started.clock.clone();
-        let serving = tokio::spawn(async move {
-            service::serve(listener, service::http::edge(router), shutdown).await;
-            started.stop().await;
-        });
-        Self {
-            client: Client::new(format!("http://{address}")),
-            address,
-            clock,
-            trigger,
-            serving,
-        }
-    }
-
-    async fn stop(self) {
-        self.trigger.begin();
-        tokio::time::timeout(SOON, self.serving).await.unwrap().unwrap();
-    }
-}
-
-struct World {
-    redis: RedisServer,
-    dir: TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        service::metrics();
-        Self {
-            redis: RedisServer::start(),
-            dir: temp_dir(),
-        }
-    }
-
-    fn settings(&self) -> Settings {
-        Settings::new(self.dir.path(), self.redis.url(), "http://localhost")
-    }
-}
-
-fn key() -> SigningKey {
-    SigningKey::from_seed(&[5; 32])
-}
-
-/// Someone who signed in just now.
-fn token(clock: &Clock) -> (Claims, String) {
-    let claims = Claims::new(
-        clock.user_id(),
-        "ann@example.org",
-        clock.session_id(),
-        clock.now(),
-    );
-    let token = key().sign(&claims);
-    (claims, token)
-}
-
-async fn ready(service: &Running) {
-    eventually("ready", SOON, || async {
-        (service.client.get("/readyz").send().await.status == 200).then_some(())
-    })
-    .await;
-}
-
-async fn with_key(world: &World) -> (Running, Running) {
-    let auth = Running::start::<SignsIn>(&world.settings()).await.unwrap();
-    let notes = Running::start::<Notes>(&world.settings()).await.unwrap();
-    auth.client
-        .post("/publish", &json!({"key_seed": 5}))
-        .expect(200)
-        .await;
-    ready(&notes).await;
-    (auth, notes)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_arrives_and_a_revoked_session_ends_everywhere() {
@@ -171,7 +66,7 @@ async fn a_key_arrives_and_a_revoked_session_ends_everywhere() {
         .post("/notes", &note)
         .expect(401)
         .await;
-    let (_, other) = self::token(&notes.clock);
+    let (_, other) = crate::world::token(&notes.clock);
     notes
         .client
         .with_bearer(other)
