@@ -13,6 +13,15 @@ const LOOKS_WAITING_MAX: usize = 1_024;
 #[derive(Debug, Clone, Default)]
 pub struct Bell(Arc<Notify>);
 
+/// All bells are alike: one holds nothing that rows could disagree about, and indexes are compared by what they hold.
+impl PartialEq for Bell {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Bell {}
+
 impl Bell {
     /// Rings.
     pub fn ring(&self) {
