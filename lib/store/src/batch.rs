@@ -2,6 +2,8 @@
 //!
 //! Nothing in here touches the disk, except to read a row that the batch has not seen yet.
 
+mod scan;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};

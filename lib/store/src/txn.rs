@@ -82,6 +82,15 @@ impl<'a, I: Indexes> Txn<'a, I> {
         self.batch.get(self.engine, key)
     }
 
+    /// Rows in the order of their keys, from behind `after` on, with what is staged; fewer than `limit` only at the end.
+    /// For what is done once, after a loss: whoever needs to find rows every day keeps an index.
+    ///
+    /// # Errors
+    /// When a row can't be read.
+    pub fn scan<R: Record>(&self, after: Option<&R::Key>, limit: usize) -> Result<Vec<R>, StoreError> {
+        self.batch.scan(self.engine, after, limit)
+    }
+
     /// Stages a row by compare-and-swap: with `None` there must be none yet, with a version there must be one
     /// of that version.
     ///

@@ -57,6 +57,7 @@ conformance!(
         an_error_converts_for_every_caller,
         too_many_are_turned_away_at_once,
         large_and_tiny_rows_come_back,
+        walking_over_a_table_sees_what_the_batch_has_made_of_it,
     }
     durability::{
         readers_see_only_what_is_durable,

@@ -160,3 +160,30 @@ pub(crate) fn large_and_tiny_rows_come_back(place: &Place) {
         assert_eq!(store.get(number), Some(row(number, bytes)), "{bytes} bytes");
     }
 }
+
+pub(crate) fn walking_over_a_table_sees_what_the_batch_has_made_of_it(place: &Place) {
+    let mut store = place.open();
+    for number in 1..=5 {
+        store.put(None, account(number, 1, 10)).unwrap();
+    }
+    store
+        .transact(|txn| {
+            txn.delete::<Account>(&id(2))?;
+            txn.put(Some(Version(1)), account(3, 2, 99))?;
+            txn.put(None, account(6, 1, 7))?;
+            let mut seen: Vec<(events::TicketId, u64)> = Vec::new();
+            loop {
+                let last = seen.last().map(|(id, _)| *id);
+                let page = txn.scan::<Account>(last.as_ref(), 2)?;
+                let ended = page.len() < 2;
+                seen.extend(page.into_iter().map(|row| (row.id, row.points)));
+                if ended {
+                    break;
+                }
+            }
+            let expected = [(1, 10), (3, 99), (4, 10), (5, 10), (6, 7)];
+            assert_eq!(seen, expected.map(|(number, points)| (id(number), points)));
+            Ok(())
+        })
+        .unwrap();
+}
