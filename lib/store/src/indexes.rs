@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use events::Version;
+
 use crate::codec::{self, DecodeError};
 use crate::errors::StoreError;
 use crate::record::{self, Record, Row, SharedRow, Table};
@@ -29,6 +31,38 @@ impl Indexes for () {
     fn apply(&mut self, _change: &Change<'_>) {}
     fn tables() -> Tables {
         Tables::new()
+    }
+}
+
+/// Any rows at all, of which nothing is known: for looking at a store without the service that it belongs to.
+#[derive(Default, PartialEq)]
+pub(crate) struct Anything;
+
+impl Indexes for Anything {
+    fn apply(&mut self, _change: &Change<'_>) {}
+    fn tables() -> Tables {
+        Tables {
+            kinds: HashMap::new(),
+            others: true,
+        }
+    }
+}
+
+/// A row of which only the bytes are known.
+struct Opaque {
+    table: u8,
+    value: Vec<u8>,
+}
+
+impl Row for Opaque {
+    fn table(&self) -> Table {
+        Table(self.table, "some")
+    }
+    fn version(&self) -> Version {
+        Version::FIRST
+    }
+    fn seal(&self, _raw_key: &[u8]) -> Vec<u8> {
+        self.value.clone()
     }
 }
 
@@ -83,6 +117,8 @@ impl fmt::Debug for Change<'_> {
 #[derive(Default)]
 pub struct Tables {
     kinds: HashMap<u8, Kind>,
+    /// Whether rows of other kinds may be there, too.
+    others: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -132,6 +168,11 @@ impl Tables {
             .map_err(|cause| StoreError::Damaged(record::describe(self.name(key), key, &cause).into()))
     }
 
+    /// Whether a key belongs to one of these tables.
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
+        self.kind(key).is_some()
+    }
+
     /// The name of the table that a key belongs to.
     pub(crate) fn name(&self, key: &[u8]) -> &'static str {
         self.kind(key).map_or("unknown", |kind| kind.table.1)
@@ -141,6 +182,13 @@ impl Tables {
     pub(crate) fn open_row(&self, key: &[u8], value: &[u8]) -> Result<SharedRow, DecodeError> {
         match self.kind(key) {
             Some(kind) => (kind.open)(key, value),
+            None if self.others => {
+                codec::unseal(key, value)?;
+                Ok(Arc::new(Opaque {
+                    table: key.first().copied().unwrap_or_default(),
+                    value: value.to_vec(),
+                }))
+            }
             // Only a whole row is someone else's; otherwise it is the key that is damaged.
             None => codec::unseal(key, value).and(Err(DecodeError::UnknownTable)),
         }

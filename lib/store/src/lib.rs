@@ -18,9 +18,11 @@
 //! Reads see only what is durable. The indexes may be ahead of that by the batch that is being written.
 
 mod adopting;
+mod backup;
 mod batch;
 mod blobs;
 mod changed;
+mod check;
 pub mod codec;
 mod cursor;
 mod dead_letter;
@@ -42,12 +44,19 @@ mod record;
 mod restored;
 mod shared;
 mod state;
+mod state_hash;
 mod store;
+mod tees;
 mod txn;
 mod walk;
 mod writer;
 
+pub use backup::{
+    BACKUP_BEHIND_BYTES_MAX, Backup, BackupError, Manifest, RestoreError, RestoreOptions, Restored,
+    inspect_backup, restore,
+};
 pub use changed::Changed;
+pub use check::CheckReport;
 pub use codec::DecodeError;
 pub use dead_letter::{DEAD_LETTER_ENTRY_BYTES_MAX, DeadLetter};
 pub use errors::{CursorError, Panicked, StoreError, TransactError, TxnError};
@@ -59,6 +68,7 @@ pub use outbox::{OUTBOX_DAYS, OUTBOX_EVENTS_MAX, OutboxEntry};
 pub use queue::TRANSACTIONS_WAITING_MAX;
 pub use record::{FixedKey, Record, RecordKey, StoredRow, Table};
 
+pub use state_hash::StateHash;
 pub use store::{CLOSE_SECONDS_MAX, Status, Store};
 pub use txn::{Context, Txn};
 pub use walk::{RowKey, RowKeyError};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::open::{OpenError, OpenProblem, Options};
 
 /// The file that is locked.
-const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 
 /// The lock, held until it is dropped or the process is gone.
 #[derive(Debug)]

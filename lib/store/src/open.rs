@@ -244,7 +244,7 @@ fn read_all<I: Indexes>(
     let mut wrong = None;
     engine
         .scan(&[], &mut |key, value| match gathered.add(key, value) {
-            Ok(()) => ControlFlow::Continue(()),
+            Ok(_) => ControlFlow::Continue(()),
             Err(error) => {
                 let what = record::describe(gathered.table(key), key, &error);
                 wrong = Some(match error {

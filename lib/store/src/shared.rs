@@ -17,6 +17,7 @@ use crate::instruments::Instruments;
 use crate::open::Options;
 use crate::queue::Queue;
 use crate::state::{Durable, Indexed};
+use crate::tees::Tees;
 
 /// How long giving a handle up may take; it writes and syncs what the engine still has in its buffers.
 const DROP_SECONDS_MAX: u64 = 5;
@@ -28,8 +29,11 @@ pub(crate) struct Shared<I> {
     pub(crate) tables: Tables,
     pub(crate) health: Health,
     pub(crate) queue: Queue<I>,
+    /// The writer has it while a batch is under way: whoever has it knows that what is in memory is what is durable.
+    turn: Mutex<()>,
     /// Readers hold it while they read, so that a handle that is given up is gone when its lock is had.
     pub(crate) engine: RwLock<Option<Box<dyn Engine>>>,
+    tees: Mutex<Tees<I>>,
     pub(crate) indexed: RwLock<Indexed<I>>,
     durable: Mutex<Durable>,
     /// The rows of the batch that is being written: until it is durable, readers see what was before.
@@ -55,7 +59,9 @@ impl<I> Shared<I> {
             tables,
             health: Health::opened(adopting),
             queue: Queue::new(),
+            turn: Mutex::default(),
             engine: RwLock::new(Some(engine)),
+            tees: Mutex::default(),
             indexed: RwLock::new(indexed),
             durable_position: watch::Sender::new(durable.meta.position()),
             durable: Mutex::new(durable),
@@ -67,6 +73,16 @@ impl<I> Shared<I> {
 
     pub(crate) fn durable(&self) -> MutexGuard<'_, Durable> {
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to run a batch, and to be sure that none is under way.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who listens to the writer.
+    pub(crate) fn tees(&self) -> MutexGuard<'_, Tees<I>> {
+        self.tees.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hides a batch's rows from readers before it is applied.

@@ -89,22 +89,40 @@ impl<I: Indexes> Gathered<I> {
         self.tables.name(key)
     }
 
-    /// Takes note of one stored row.
-    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), DecodeError> {
+    /// Takes note of one stored row, and returns it.
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<SharedRow, DecodeError> {
         let row: SharedRow = self.tables.open_row(key, value)?;
         let Some(change) = Change::between(None, Some(&row)) else {
-            return Ok(());
+            return Ok(row);
         };
         if change.of::<Meta>().is_some() {
             self.meta = Some(*downcast::<Meta>(&*row));
-            return Ok(());
+            return Ok(row);
         }
         if change.of::<OutboxRow>().is_some() {
             self.durable.spans.push(Span::of(downcast::<OutboxRow>(&*row)))?;
         }
         self.indexed.apply(&change);
         self.rows += 1;
-        Ok(())
+        Ok(row)
+    }
+
+    /// Takes note of a row that has changed since it was added.
+    pub(crate) fn change(&mut self, before: Option<&SharedRow>, after: Option<&SharedRow>) {
+        let Some(change) = Change::between(before, after) else {
+            return;
+        };
+        if let Some((Some(row), None)) = change.of::<OutboxRow>() {
+            self.durable.spans.remove(Span::of(row).first);
+        }
+        self.indexed.apply(&change);
+        self.rows = self.rows + u64::from(after.is_some()) - u64::from(before.is_some());
+    }
+
+    /// Takes note of a row that was appended to the outbox.
+    pub(crate) fn append(&mut self, span: Span) -> Result<(), DecodeError> {
+        self.rows += 1;
+        self.durable.spans.push(span)
     }
 
     /// How many rows there were, `meta` left out.

@@ -8,6 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use failpoint::Point;
+
 use crate::batch::{Batch, Finished};
 use crate::engine::{Engine, EngineError};
 use crate::errors::panic_message;
@@ -100,25 +102,24 @@ impl<I: Indexes> Writer<I> {
     }
 
     fn write_batch(&mut self, adopting: bool) -> Wrote {
+        let shared = Arc::clone(&self.shared);
         let mut waiting = self.shared.queue.take(TRANSACTIONS_PER_BATCH_MAX);
         // What was handed in just before the store began or ended adopting is turned away: dropped, it says so.
         waiting.retain(|job| job.adopts == adopting);
         if waiting.is_empty() {
             return Wrote::Nothing;
         }
+        let _turn = shared.turn();
         let durable = self.shared.durable().meta;
         let mut ran = Vec::with_capacity(waiting.len());
         let written = {
             let engine = self.shared.engine.read().unwrap_or_else(PoisonError::into_inner);
             match engine.as_deref() {
-                Some(engine) => {
-                    let shared = &self.shared;
-                    catch_unwind(AssertUnwindSafe(|| {
-                        let batch = run_all(shared, engine, durable, waiting, &mut ran);
-                        write(shared, engine, durable, batch?)
-                    }))
-                    .unwrap_or_else(|panic| Err(EngineError::new(panic_message(&*panic))))
-                }
+                Some(engine) => catch_unwind(AssertUnwindSafe(|| {
+                    let batch = run_all(&shared, engine, durable, waiting, &mut ran);
+                    write(&shared, engine, durable, batch?)
+                }))
+                .unwrap_or_else(|panic| Err(EngineError::new(panic_message(&*panic)))),
                 None => Err(EngineError::new("the engine is not open")),
             }
         };
@@ -141,6 +142,7 @@ impl<I: Indexes> Writer<I> {
         for ran in ran {
             (ran.answer)(&outcome);
         }
+        failpoint::reach(Point::AfterReply);
         wrote
     }
 
@@ -195,6 +197,7 @@ impl<I: Indexes> Writer<I> {
             error: Arc::clone(&why),
         });
         self.shared.queue.stop();
+        self.shared.tees().fail(&why);
         if !self.shared.drop_engine() {
             tracing::error!(store = %self.shared.options.source, "the engine does not close; only a new start of the process helps");
             self.shared.health.writer_ended(false);
@@ -232,6 +235,7 @@ impl<I: Indexes> Writer<I> {
     fn resume(&self, opened: Opened<I>) {
         let shared = &self.shared;
         let Opened { engine, gathered, .. } = opened;
+        let _turn = shared.turn();
         let meta = gathered.durable.meta;
         *shared.indexed.write().unwrap_or_else(PoisonError::into_inner) = gathered.indexed;
         shared.indexed.clear_poison();
@@ -321,12 +325,22 @@ fn write<I: Indexes>(
             crate::codec::ROW_BYTES_MAX
         )));
     }
+    failpoint::reach(Point::BeforeBatch);
     let writes = std::mem::take(&mut finished.writes);
-    shared.hide(std::mem::take(&mut finished.slots));
-    engine.apply(writes)?;
+    {
+        let mut tees = shared.tees();
+        tees.batch(shared, &writes, &finished);
+        shared.hide(std::mem::take(&mut finished.slots));
+        engine.apply(writes)?;
+    }
+    failpoint::reach(Point::AfterBatch);
     let started = Instant::now();
+    failpoint::reach(Point::BeforeFlush);
     engine.flush()?;
+    failpoint::reach(Point::AfterFlush);
+    failpoint::reach(Point::BeforeSync);
     engine.sync()?;
+    failpoint::reach(Point::AfterSync);
     shared.instruments.synced(started.elapsed());
     Ok(Some(finished))
 }
