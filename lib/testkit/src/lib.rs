@@ -1,6 +1,6 @@
 //! What the tests of every crate share: a private redis-server, a workspace program as a process, an HTTP
-//! client that keeps cookies, a [`Proxy`] that misbehaves on demand, [`Chance`] that a seed reproduces, and
-//! [`eventually`], which polls a condition until a deadline.
+//! client that keeps cookies, a [`Proxy`] and a [`Disk`] that misbehave on demand, [`Chance`] that a seed
+//! reproduces, and [`eventually`], which polls a condition until a deadline.
 //!
 //! All parts are real: real processes, real sockets on port 0 or a free port, real directories that vanish
 //! with the test. Whatever is started here is killed when its handle is dropped. Nothing here fakes a part of
@@ -12,6 +12,7 @@
 mod bin;
 mod chance;
 mod client;
+pub mod disk;
 mod eventually;
 mod output;
 mod process;
@@ -22,6 +23,7 @@ mod resp;
 pub use bin::bin;
 pub use chance::Chance;
 pub use client::{Answer, Client, ClientError, Request};
+pub use disk::Disk;
 pub use eventually::{eventually, eventually_blocking};
 pub use process::{Process, ProcessBuilder};
 pub use proxy::{Direction, Proxy};
