@@ -98,6 +98,22 @@ const ARROWS: &[(&str, &[&str])] = &[
             "web",
         ],
     ),
+    (
+        "faults",
+        &[
+            "events",
+            "failpoint",
+            "invariants",
+            "service",
+            "auth",
+            "tickets",
+            "orders",
+            "expiration",
+            "payments",
+            "stripe-fake",
+            "testkit",
+        ],
+    ),
 ];
 
 /// Outside crates that only one of ours may name.

@@ -1,0 +1,102 @@
+//! The services' own books, and Stripe's, for `invariants`: collected over HTTP, page after page.
+
+use std::str::FromStr as _;
+
+use events::OrderId;
+use invariants::{Books, Charge, Fact, Page, Tolerance};
+use serde_json::Value;
+use testkit::Client;
+
+use crate::judge::Findings;
+use crate::layout::OPERATOR_TOKEN;
+use crate::market::stripe;
+use crate::part::Part;
+use crate::system::System;
+
+/// How many facts are asked for at once.
+const FACTS_PER_PAGE: usize = 1_000;
+
+/// Adds what the invariants say about the books of all services, read now.
+pub async fn compare(system: &System, findings: &mut Findings) {
+    let books = match collect(system).await {
+        Ok(books) => books,
+        Err(sentence) => return findings.pending.push(sentence),
+    };
+    let now = service::Clock::new().now();
+    // At rest nothing may be under way any more; until then it is pending, and asked again.
+    for violation in invariants::check(&books, now, Tolerance::NONE) {
+        let kind = if violation.is_broken() {
+            &mut findings.broken
+        } else {
+            &mut findings.pending
+        };
+        kind.push(violation.sentence);
+    }
+}
+
+/// The books of every service and of Stripe.
+///
+/// # Errors
+/// A sentence, when one of them does not answer.
+pub async fn collect(system: &System) -> Result<Books, String> {
+    let mut books = Books::default();
+    for part in Part::SERVICES {
+        let client = Client::new(system.base(part)).with_bearer(OPERATOR_TOKEN);
+        let mut after = String::new();
+        loop {
+            let path = format!("/internal/books?limit={FACTS_PER_PAGE}{after}");
+            let answer = client
+                .get(&path)
+                .try_send()
+                .await
+                .map_err(|error| format!("the books of {}: {error}", part.name()))?;
+            if answer.status != 200 {
+                let (status, text) = (answer.status, answer.text());
+                return Err(format!(
+                    "the books of {} are answered {status}: {text}",
+                    part.name()
+                ));
+            }
+            let page: Page = serde_json::from_slice(&answer.body)
+                .map_err(|error| format!("the books of {}: {error}", part.name()))?;
+            let next = page.next.clone();
+            books.add(page);
+            match next {
+                Some(next) => after = format!("&after={next}"),
+                None => break,
+            }
+        }
+    }
+    books.facts.extend(charges(system).await?);
+    Ok(books)
+}
+
+async fn charges(system: &System) -> Result<Vec<Fact>, String> {
+    let answer = stripe(system)
+        .get("/stripe-fake/ledger")
+        .try_send()
+        .await
+        .map_err(|error| format!("Stripe's books: {error}"))?;
+    let ledger: Value =
+        serde_json::from_slice(&answer.body).map_err(|error| format!("Stripe's books: {error}"))?;
+    let intents = ledger["intents"]
+        .as_array()
+        .ok_or("Stripe's books list no intents")?;
+    intents.iter().map(charge).collect()
+}
+
+fn charge(intent: &Value) -> Result<Fact, String> {
+    let unreadable = || format!("Stripe's books say {intent}");
+    let amount = |name: &str| intent[name].as_i64().ok_or_else(unreadable);
+    let held = intent["status"] == "requires_capture";
+    Ok(Fact::Charge(Charge {
+        intent: intent["id"].as_str().ok_or_else(unreadable)?.to_owned(),
+        order_id: intent["order"]
+            .as_str()
+            .and_then(|id| OrderId::from_str(id).ok())
+            .ok_or_else(unreadable)?,
+        authorized_minor: if held { amount("amount")? } else { 0 },
+        captured_minor: amount("captured")?,
+        refunded_minor: amount("refunded")?,
+    }))
+}

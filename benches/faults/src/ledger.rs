@@ -1,0 +1,211 @@
+//! What the system has acknowledged: the book that nothing may be missing from afterwards.
+//!
+//! It is kept by the clients, outside the system, and filled only with what a 2xx has said. That makes it the
+//! measure of "lost": a thing that stands here, and not (or in an earlier state) in the system after the fault.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// So many sentences about unexpected answers are kept; the number of all is counted.
+const UNEXPECTED_KEPT_MAX: usize = 20;
+
+/// The states of an order, as the contract names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// Asked for.
+    Created,
+    /// Reserved.
+    AwaitingPayment,
+    /// Authorised.
+    Accepted,
+    /// Captured: the ticket is the buyer's.
+    Complete,
+    /// A refund is asked for.
+    Refunding,
+    /// Over.
+    Cancelled,
+}
+
+impl Status {
+    /// The state of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "created" => Self::Created,
+            "awaiting:payment" => Self::AwaitingPayment,
+            "accepted" => Self::Accepted,
+            "complete" => Self::Complete,
+            "refunding" => Self::Refunding,
+            "cancelled" => Self::Cancelled,
+            _ => return None,
+        })
+    }
+
+    /// Whether an order may stay so for ever.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Complete | Self::Cancelled => true,
+            Self::Created | Self::AwaitingPayment | Self::Accepted | Self::Refunding => false,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::AwaitingPayment => "awaiting:payment",
+            Self::Accepted => "accepted",
+            Self::Complete => "complete",
+            Self::Refunding => "refunding",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+/// What was acknowledged about one order.
+#[derive(Debug, Clone)]
+pub struct KnownOrder {
+    /// Which of the buyers.
+    pub buyer: usize,
+    /// The listing.
+    pub ticket: String,
+    /// The newest version and state that any answer has shown.
+    pub version: u64,
+    /// The state of that version.
+    pub status: Status,
+    /// Stripe has said that it was paid.
+    pub paid: bool,
+    /// Its cancellation was answered 204.
+    pub cancelled: bool,
+    /// Its refund was answered 202.
+    pub refund: bool,
+}
+
+/// What was acknowledged about one listing.
+#[derive(Debug, Clone)]
+pub struct KnownTicket {
+    /// Which of the sellers.
+    pub seller: usize,
+    /// How many pieces it has.
+    pub quantity: u64,
+}
+
+/// A copy of everything, to compare with.
+#[derive(Debug, Clone, Default)]
+pub struct Entries {
+    /// Orders by id.
+    pub orders: BTreeMap<String, KnownOrder>,
+    /// Listings by id.
+    pub tickets: BTreeMap<String, KnownTicket>,
+    /// How many writes were answered 2xx.
+    pub acknowledged: usize,
+    /// How many purchases came to their end in front of their client.
+    pub finished: usize,
+    /// How many orders were refused because nothing was left.
+    pub refused: usize,
+    /// Answers that the contract does not promise, and clients that were left without one.
+    pub unexpected: Vec<String>,
+    /// How many those were.
+    pub unexpected_count: usize,
+    /// The longest time that any request took to its answer, or to its failure.
+    pub slowest: Duration,
+}
+
+/// The book.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Entries>);
+
+impl Ledger {
+    /// A listing was answered 201.
+    pub fn listed(&self, ticket: &str, known: KnownTicket) {
+        let mut entries = self.entries();
+        entries.acknowledged += 1;
+        entries.tickets.insert(ticket.to_owned(), known);
+    }
+
+    /// An order was answered 201.
+    pub fn ordered(&self, order: &str, known: KnownOrder) {
+        let mut entries = self.entries();
+        entries.acknowledged += 1;
+        entries.orders.insert(order.to_owned(), known);
+    }
+
+    /// An order was refused for want of pieces.
+    pub fn refused(&self) {
+        self.entries().refused += 1;
+    }
+
+    /// An answer has shown an order in this state.
+    pub fn saw(&self, order: &str, version: u64, status: Status) {
+        self.change(order, |known| {
+            if version > known.version {
+                known.version = version;
+                known.status = status;
+            }
+        });
+    }
+
+    /// A payment was answered 201.
+    pub fn payment_opened(&self) {
+        self.entries().acknowledged += 1;
+    }
+
+    /// Stripe has taken the card.
+    pub fn paid(&self, order: &str) {
+        self.change(order, |known| known.paid = true);
+    }
+
+    /// A cancellation was answered 204.
+    pub fn cancelled(&self, order: &str) {
+        self.entries().acknowledged += 1;
+        self.change(order, |known| known.cancelled = true);
+    }
+
+    /// A refund was answered 202.
+    pub fn refund_promised(&self, order: &str) {
+        self.entries().acknowledged += 1;
+        self.change(order, |known| known.refund = true);
+    }
+
+    /// A purchase is over for its client.
+    pub fn finished(&self) {
+        self.entries().finished += 1;
+    }
+
+    /// An answer came that the contract does not promise, or none at all.
+    pub fn unexpected(&self, sentence: String) {
+        let mut entries = self.entries();
+        entries.unexpected_count += 1;
+        if entries.unexpected.len() < UNEXPECTED_KEPT_MAX {
+            entries.unexpected.push(sentence);
+        }
+    }
+
+    /// A request has taken this long.
+    pub fn took(&self, time: Duration) {
+        let mut entries = self.entries();
+        entries.slowest = entries.slowest.max(time);
+    }
+
+    /// Everything, as it stands.
+    pub fn copy(&self) -> Entries {
+        self.entries().clone()
+    }
+
+    /// How many purchases are over for their clients.
+    pub fn finished_count(&self) -> usize {
+        self.entries().finished
+    }
+
+    fn change(&self, order: &str, change: impl FnOnce(&mut KnownOrder)) {
+        if let Some(known) = self.entries().orders.get_mut(order) {
+            change(known);
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,501 @@
+//! Purchases: many clients at once who list, order, pay, cancel, refund, or let an order run out, and never give up.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testkit::{Answer, Client};
+use tokio::task::JoinSet;
+
+use crate::ledger::{KnownOrder, KnownTicket, Ledger, Status};
+use crate::part::Part;
+use crate::person::{Person, Wish};
+use crate::random::Random;
+use crate::system::System;
+
+/// What every piece costs, as it is shown and as Stripe counts it.
+pub const PRICE: f64 = 25.5;
+/// The same in cents.
+pub const PRICE_CENTS: i64 = 2_550;
+
+/// A listing of a rush of small ones has so many pieces at most, so that buyers get into each other's way.
+const PIECES_MAX: u64 = 3;
+
+/// Among so many listings buyers choose, so that they meet.
+const LISTINGS_OPEN_MAX: usize = 6;
+
+/// How long a client waits for the end of a purchase beyond the hold.
+const END_SECONDS_MAX: u64 = 180;
+
+/// How long one long poll for another state is, in the header's words.
+const POLL: &str = "wait=3";
+
+/// How a purchase is meant to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// Order, pay, have it.
+    Buy,
+    /// The same, and then the seller gives the money back.
+    Refund,
+    /// Order, and cancel at once.
+    CancelEarly,
+    /// Order, open Stripe's page, and cancel.
+    CancelLate,
+    /// Order, and never pay.
+    LetExpire,
+}
+
+/// How many purchases of a hundred go which way; the rest is bought.
+#[derive(Debug, Clone, Copy)]
+pub struct Mix {
+    /// Refunded afterwards.
+    pub refund: u64,
+    /// Cancelled, half of them early and half of them late.
+    pub cancel: u64,
+    /// Never paid. Only sensible with a short hold.
+    pub expire: u64,
+}
+
+impl Mix {
+    /// All ways of a purchase.
+    pub const ALL_WAYS: Self = Self {
+        refund: 8,
+        cancel: 12,
+        expire: 6,
+    };
+
+    /// All but those that wait for a deadline.
+    pub const NO_DEADLINES: Self = Self {
+        refund: 8,
+        cancel: 12,
+        expire: 0,
+    };
+
+    fn draw(self, random: &mut Random) -> Plan {
+        let ticket = random.below(100);
+        if ticket < self.refund {
+            Plan::Refund
+        } else if ticket < self.refund + self.cancel / 2 {
+            Plan::CancelEarly
+        } else if ticket < self.refund + self.cancel {
+            Plan::CancelLate
+        } else if ticket < self.refund + self.cancel + self.expire {
+            Plan::LetExpire
+        } else {
+            Plan::Buy
+        }
+    }
+}
+
+/// People with accounts, and what they were told.
+#[derive(Clone)]
+pub struct Market(Arc<Inner>);
+
+struct Inner {
+    sellers: Vec<Person>,
+    buyers: Vec<Person>,
+    ledger: Arc<Ledger>,
+    random: Random,
+    hold: Duration,
+    /// Listings with pieces that may still be had.
+    open: Mutex<Vec<String>>,
+    listings: AtomicUsize,
+    /// So that the keys of two runs of purchases differ.
+    keys: AtomicUsize,
+}
+
+/// Purchases under way.
+pub struct Running {
+    clients: JoinSet<()>,
+    market: Market,
+    wanted: usize,
+}
+
+impl Market {
+    /// Signs people up. `hold_seconds` is how long the system lets an unpaid order be.
+    pub async fn open(system: &System, people: usize, hold_seconds: u64, seed: u64) -> Self {
+        let ledger = Arc::new(Ledger::default());
+        let sellers = people.div_ceil(4);
+        let mut all = Person::sign_up_many(system, &ledger, sellers + people).await;
+        let buyers = all.split_off(sellers);
+        Self(Arc::new(Inner {
+            sellers: all,
+            buyers,
+            ledger,
+            random: Random::new(seed),
+            hold: Duration::from_secs(hold_seconds),
+            open: Mutex::default(),
+            listings: AtomicUsize::new(0),
+            keys: AtomicUsize::new(0),
+        }))
+    }
+
+    /// What was acknowledged.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.0.ledger
+    }
+
+    /// Those who buy.
+    pub fn buyers(&self) -> &[Person] {
+        &self.0.buyers
+    }
+
+    /// Those who sell.
+    pub fn sellers(&self) -> &[Person] {
+        &self.0.sellers
+    }
+
+    /// Begins so many purchases, as many at once as there are buyers.
+    pub fn purchases(&self, wanted: usize, mix: Mix) -> Running {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let round = self.0.keys.fetch_add(1, Ordering::Relaxed);
+        let mut clients = JoinSet::new();
+        for buyer in 0..self.0.buyers.len() {
+            let (market, begun) = (self.clone(), Arc::clone(&begun));
+            let lane = u64::try_from(round * self.0.buyers.len() + buyer).unwrap_or(u64::MAX);
+            let random = self.0.random.fork(lane);
+            clients.spawn(async move {
+                let mut client = BuyingClient {
+                    market,
+                    buyer,
+                    random,
+                    key: format!("{round}-{buyer}"),
+                    sent: 0,
+                };
+                while begun.fetch_add(1, Ordering::Relaxed) < wanted {
+                    client.purchase(mix).await;
+                }
+            });
+        }
+        Running {
+            clients,
+            market: self.clone(),
+            wanted: self.0.ledger.finished_count() + wanted,
+        }
+    }
+
+    /// So many purchases from their beginning to their end.
+    pub async fn purchase_all(&self, wanted: usize, mix: Mix) {
+        self.purchases(wanted, mix).finish().await;
+    }
+
+    /// One purchase by one buyer, as planned; answers the order, if it came to one.
+    pub async fn purchase_as(&self, buyer: usize, plan: Plan) -> Option<String> {
+        let round = self.0.keys.fetch_add(1, Ordering::Relaxed);
+        let mut client = BuyingClient {
+            market: self.clone(),
+            buyer,
+            random: self.0.random.fork(u64::try_from(round).unwrap_or(u64::MAX)),
+            key: format!("{round}-{buyer}"),
+            sent: 0,
+        };
+        client.purchase_planned(plan).await
+    }
+
+    /// A new listing of so many pieces; its id.
+    pub async fn list(&self, quantity: u64) -> Option<String> {
+        let number = self.0.listings.fetch_add(1, Ordering::Relaxed);
+        let seller = number % self.0.sellers.len();
+        let listing = json!({ "title": format!("Seat {number}"), "price": PRICE, "quantity": quantity });
+        let person = &self.0.sellers[seller];
+        let key = format!("listing-{number}");
+        let answer = person
+            .insist(Wish::post("/api/tickets", Some(&listing), &key))
+            .await?;
+        if answer.status != 201 {
+            person.did_not_expect(&answer);
+            return None;
+        }
+        let ticket = answer.field("id");
+        self.0.ledger.listed(&ticket, KnownTicket { seller, quantity });
+        Some(ticket)
+    }
+
+    fn take_open(&self, random: &mut Random) -> Option<String> {
+        let open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // One more than there are, so that a new one comes up now and then.
+        if open.len() < LISTINGS_OPEN_MAX && random.below(2) == 0 {
+            return None;
+        }
+        random.pick(&open).cloned()
+    }
+
+    fn opened(&self, ticket: &str) {
+        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.push(ticket.to_owned());
+    }
+
+    fn closed(&self, ticket: &str) {
+        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|known| known != ticket);
+    }
+}
+
+impl Running {
+    /// How many purchases of the market are over for their clients.
+    pub fn finished(&self) -> usize {
+        self.market.ledger().finished_count()
+    }
+
+    /// Whether all are.
+    pub fn is_finished(&self) -> bool {
+        self.finished() >= self.wanted
+    }
+
+    /// Waits until so many more are over, or all of them.
+    pub async fn goes_on_for(&self, purchases: usize) {
+        let goal = (self.finished() + purchases).min(self.wanted);
+        testkit::eventually(
+            "the purchases go on",
+            self.market.0.hold + Duration::from_secs(END_SECONDS_MAX),
+            async || (self.finished() >= goal).then_some(()),
+        )
+        .await;
+    }
+
+    /// Waits until all are over for their clients.
+    pub async fn finish(self) {
+        self.clients.join_all().await;
+    }
+}
+
+/// One buyer's way through one purchase after another.
+struct BuyingClient {
+    market: Market,
+    buyer: usize,
+    random: Random,
+    key: String,
+    sent: usize,
+}
+
+impl BuyingClient {
+    async fn purchase(&mut self, mix: Mix) {
+        let plan = mix.draw(&mut self.random);
+        self.purchase_planned(plan).await;
+    }
+
+    async fn purchase_planned(&mut self, plan: Plan) -> Option<String> {
+        let order = self.order().await;
+        if let Some(order) = &order {
+            self.go_on(order, plan).await;
+        }
+        self.market.ledger().finished();
+        order
+    }
+
+    fn person(&self) -> Person {
+        self.market.0.buyers[self.buyer].clone()
+    }
+
+    fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(self.market.ledger())
+    }
+
+    /// A key that no other request of this person has.
+    fn next_key(&mut self) -> String {
+        self.sent += 1;
+        format!("{}-{}", self.key, self.sent)
+    }
+
+    /// Orders one piece of something, something else when it is gone, until it has an order.
+    async fn order(&mut self) -> Option<String> {
+        loop {
+            let ticket = match self.market.take_open(&mut self.random) {
+                Some(ticket) => ticket,
+                None => {
+                    let quantity = self.random.between(1, PIECES_MAX);
+                    let ticket = self.market.list(quantity).await?;
+                    self.market.opened(&ticket);
+                    ticket
+                }
+            };
+            let wish = json!({ "ticketId": ticket, "price": PRICE });
+            let key = self.next_key();
+            let person = self.person();
+            let answer = person
+                .insist(Wish::post("/api/orders", Some(&wish), &key))
+                .await?;
+            match answer.status.as_u16() {
+                201 => {
+                    let (order, version, status) = self.read(&answer)?;
+                    let known = KnownOrder {
+                        buyer: self.buyer,
+                        ticket,
+                        version,
+                        status,
+                        paid: false,
+                        cancelled: false,
+                        refund: false,
+                    };
+                    self.ledger().ordered(&order, known);
+                    return Some(order);
+                }
+                409 => {
+                    self.ledger().refused();
+                    self.market.closed(&ticket);
+                }
+                _ => {
+                    person.did_not_expect(&answer);
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn go_on(&mut self, order: &str, plan: Plan) {
+        match plan {
+            Plan::Buy => {
+                self.pay(order).await;
+                self.wait_for(order, Status::is_final).await;
+            }
+            Plan::Refund => {
+                self.pay(order).await;
+                if self.wait_for(order, Status::is_final).await == Some(Status::Complete) {
+                    self.refund(order).await;
+                    self.wait_for(order, |status| status == Status::Cancelled).await;
+                }
+            }
+            Plan::CancelEarly => self.cancel(order).await,
+            Plan::CancelLate => {
+                self.open_payment(order).await;
+                self.cancel(order).await;
+            }
+            Plan::LetExpire => {
+                self.wait_for(order, Status::is_final).await;
+            }
+        }
+    }
+
+    /// Opens Stripe's page; its address, unless the order can't be paid any more.
+    async fn open_payment(&mut self, order: &str) -> Option<String> {
+        let wish = json!({ "orderId": order });
+        let key = self.next_key();
+        let person = self.person();
+        let answer = person
+            .insist(Wish::post("/api/payments", Some(&wish), &key))
+            .await?;
+        match answer.status.as_u16() {
+            201 => {
+                self.ledger().payment_opened();
+                Some(answer.field("url"))
+            }
+            // It was cancelled in the meantime, because its time was over or nothing was left of the ticket.
+            409 => None,
+            _ => {
+                person.did_not_expect(&answer);
+                None
+            }
+        }
+    }
+
+    async fn pay(&mut self, order: &str) {
+        if let Some(page) = self.open_payment(order).await
+            && pay_at_stripe(&page).await
+        {
+            self.ledger().paid(order);
+        }
+    }
+
+    async fn cancel(&mut self, order: &str) {
+        let path = format!("/api/orders/{order}");
+        let person = self.person();
+        let Some(answer) = person.insist(Wish::delete(&path)).await else {
+            return;
+        };
+        match answer.status.as_u16() {
+            204 => self.ledger().cancelled(order),
+            _ => person.did_not_expect(&answer),
+        }
+        self.wait_for(order, Status::is_final).await;
+    }
+
+    /// The seller gives the money back.
+    async fn refund(&mut self, order: &str) {
+        let entries = self.ledger().copy();
+        let seller = entries
+            .orders
+            .get(order)
+            .and_then(|known| entries.tickets.get(&known.ticket))
+            .map(|ticket| self.market.0.sellers[ticket.seller].clone());
+        let Some(seller) = seller else { return };
+        let path = format!("/api/orders/{order}/refund");
+        let key = self.next_key();
+        let Some(answer) = seller.insist(Wish::post(&path, None, &key)).await else {
+            return;
+        };
+        match answer.status.as_u16() {
+            202 => self.ledger().refund_promised(order),
+            _ => seller.did_not_expect(&answer),
+        }
+    }
+
+    /// Waits, by long polls, until an order is in such a state; the state, unless it never came.
+    async fn wait_for(&mut self, order: &str, wanted: impl Fn(Status) -> bool) -> Option<Status> {
+        let path = format!("/api/orders/{order}");
+        let begun = Instant::now();
+        let patience = self.market.0.hold + Duration::from_secs(END_SECONDS_MAX);
+        let person = self.person();
+        let mut version = 0;
+        while begun.elapsed() < patience {
+            let wish = Wish::get(&path)
+                .header("If-None-Match", &format!("\"{version}\""))
+                .header("Prefer", POLL);
+            let answer = person.insist(wish).await?;
+            match answer.status.as_u16() {
+                200 => {
+                    let (_, now, status) = self.read(&answer)?;
+                    self.ledger().saw(order, now, status);
+                    version = now;
+                    if wanted(status) {
+                        return Some(status);
+                    }
+                }
+                304 => {}
+                _ => {
+                    person.did_not_expect(&answer);
+                    return None;
+                }
+            }
+        }
+        let sentence = format!("order {order} came to no end within {patience:?}");
+        self.ledger().unexpected(sentence);
+        None
+    }
+
+    /// Id, version and state of an order in an answer.
+    fn read(&self, answer: &Answer) -> Option<(String, u64, Status)> {
+        let read = read_order(&answer.json());
+        if read.is_none() {
+            self.person().did_not_expect(answer);
+        }
+        read
+    }
+}
+
+/// Id, version and state of an order.
+pub(crate) fn read_order(order: &Value) -> Option<(String, u64, Status)> {
+    let id = order["id"].as_str()?.to_owned();
+    let status = Status::named(order["status"].as_str()?)?;
+    Some((id, order["version"].as_u64()?, status))
+}
+
+/// Fills in Stripe's page with the card that always works; whether Stripe has taken it.
+pub async fn pay_at_stripe(page: &str) -> bool {
+    let Some(path_at) = page.find("/stripe-fake/") else {
+        return false;
+    };
+    let (base, path) = page.split_at(path_at);
+    let card = [
+        ("number", "4242424242424242"),
+        ("expiry", "12/34"),
+        ("cvc", "123"),
+    ];
+    let answer = Client::new(base).form(path, &card).try_send().await;
+    answer.is_ok_and(|answer| answer.status == 303)
+}
+
+/// A client of the stand-in for Stripe.
+pub fn stripe(system: &System) -> Client {
+    Client::new(system.base(Part::Stripe))
+}

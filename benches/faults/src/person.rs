@@ -1,0 +1,189 @@
+//! Somebody with an account, who does not give up: every request is sent again until it is answered, or it is over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use http::Method;
+use serde_json::{Value, json};
+use testkit::{Answer, Client};
+use tokio::task::JoinSet;
+
+use crate::ledger::Ledger;
+use crate::part::Part;
+use crate::system::System;
+
+/// How long one request is tried again: longer than any fault lasts.
+const INSIST_SECONDS_MAX: u64 = 150;
+
+/// No answer may take longer than this (I8), with time to spare for a busy machine.
+const ANSWER_SECONDS_MAX: u64 = 20;
+
+/// The first pause after a failure; each next one is twice as long.
+const PAUSE_MILLIS_MIN: u64 = 25;
+/// The longest pause.
+const PAUSE_MILLIS_MAX: u64 = 400;
+
+/// A password costs a core a moment: more at once would only wait.
+const SIGN_UPS_AT_ONCE: usize = 4;
+
+const PASSWORD: &str = "a long enough secret";
+
+/// Somebody with an account, signed in.
+#[derive(Clone)]
+pub struct Person {
+    auth: Client,
+    tickets: Client,
+    orders: Client,
+    payments: Client,
+    ledger: Arc<Ledger>,
+}
+
+/// A request of a person.
+#[derive(Debug, Clone)]
+pub struct Wish<'a> {
+    method: Method,
+    path: &'a str,
+    body: Option<&'a Value>,
+    headers: Vec<(&'static str, String)>,
+    patience: Duration,
+}
+
+impl<'a> Wish<'a> {
+    /// A GET.
+    pub fn get(path: &'a str) -> Self {
+        Self::new(Method::GET, path, None)
+    }
+
+    /// A POST that counts once, however often it is sent.
+    pub fn post(path: &'a str, body: Option<&'a Value>, idempotency_key: &str) -> Self {
+        Self::new(Method::POST, path, body).header("Idempotency-Key", idempotency_key)
+    }
+
+    /// A DELETE.
+    pub fn delete(path: &'a str) -> Self {
+        Self::new(Method::DELETE, path, None)
+    }
+
+    fn new(method: Method, path: &'a str, body: Option<&'a Value>) -> Self {
+        Self {
+            method,
+            path,
+            body,
+            headers: Vec::new(),
+            patience: Duration::from_secs(INSIST_SECONDS_MAX),
+        }
+    }
+
+    /// One more header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+}
+
+impl Person {
+    /// So many new people. For the time before the fault: it expects to be served.
+    pub async fn sign_up_many(system: &System, ledger: &Arc<Ledger>, count: usize) -> Vec<Self> {
+        /// No two people of a process have the same address.
+        static PEOPLE: AtomicU32 = AtomicU32::new(0);
+        let mut people = Vec::with_capacity(count);
+        while people.len() < count {
+            let mut some = JoinSet::new();
+            for _ in 0..SIGN_UPS_AT_ONCE.min(count - people.len()) {
+                let person = Self::arriving(system, ledger);
+                let number = PEOPLE.fetch_add(1, Ordering::Relaxed);
+                some.spawn(async move {
+                    let email = format!("person{number}@example.org");
+                    let account = json!({ "email": email, "password": PASSWORD });
+                    person.auth.post("/api/users/signup", &account).expect(201).await;
+                    person
+                });
+            }
+            people.extend(some.join_all().await);
+        }
+        people
+    }
+
+    fn arriving(system: &System, ledger: &Arc<Ledger>) -> Self {
+        let auth = Client::new(system.base(Part::Auth));
+        Self {
+            tickets: auth.at(system.base(Part::Tickets)),
+            orders: auth.at(system.base(Part::Orders)),
+            payments: auth.at(system.base(Part::Payments)),
+            auth,
+            ledger: Arc::clone(ledger),
+        }
+    }
+
+    /// Whether they are taken for signed in, by the service that asks nobody else.
+    pub async fn is_signed_in(&self) -> bool {
+        match self.insist(Wish::get("/api/users/currentuser")).await {
+            Some(answer) if answer.status == 200 => answer.json()["currentUser"].is_object(),
+            _ => false,
+        }
+    }
+
+    /// Sends it until there is an answer that is one: neither "come again later" nor a broken connection.
+    ///
+    /// None once patience is at its end; that is noted as unexpected.
+    pub async fn insist(&self, wish: Wish<'_>) -> Option<Answer> {
+        let begun = Instant::now();
+        let mut pause = Duration::from_millis(PAUSE_MILLIS_MIN);
+        let mut last = String::new();
+        while begun.elapsed() < wish.patience {
+            match self.once(&wish).await {
+                Ok(answer) => match answer.status.as_u16() {
+                    429 | 502..=504 => last = format!("{}: {}", answer.status, answer.text()),
+                    _ => return Some(answer),
+                },
+                Err(error) => last = error,
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(PAUSE_MILLIS_MAX));
+        }
+        self.ledger.unexpected(format!(
+            "{} {} was not answered within {:?}; at last: {last}",
+            wish.method, wish.path, wish.patience
+        ));
+        None
+    }
+
+    /// Sends it once.
+    ///
+    /// # Errors
+    /// When no whole answer comes.
+    pub async fn once(&self, wish: &Wish<'_>) -> Result<Answer, String> {
+        let begun = Instant::now();
+        let mut request = self
+            .client(wish.path)
+            .request(wish.method.clone(), wish.path)
+            .within(Duration::from_secs(ANSWER_SECONDS_MAX));
+        for (name, value) in &wish.headers {
+            request = request.header(name, value);
+        }
+        if let Some(body) = wish.body {
+            request = request.json(body);
+        }
+        let answer = request.try_send().await;
+        self.ledger.took(begun.elapsed());
+        answer.map_err(|error| error.to_string())
+    }
+
+    /// Notes an answer that is not among those that the contract promises here.
+    pub fn did_not_expect(&self, answer: &Answer) {
+        let sentence = format!("{} answered {}: {}", answer.request, answer.status, answer.text());
+        self.ledger.unexpected(sentence);
+    }
+
+    /// The client that an ingress would pick for a path.
+    pub fn client(&self, path: &str) -> &Client {
+        match path.split(['/', '?']).nth(2) {
+            Some("tickets") => &self.tickets,
+            Some("orders") => &self.orders,
+            Some("payments") => &self.payments,
+            _ => &self.auth,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Runs rows one after another and tells how each ended.
+
+use std::time::Instant;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::report::{Line, Report, head, machine};
+use crate::rows::Row;
+use crate::stage::{Form, Stage};
+
+/// Runs these rows and prints the table as it grows.
+///
+/// # Panics
+/// When no runtime can be made.
+pub fn run(rows: &[&'static Row], form: Form, seed: u64) -> Report {
+    let begun = Instant::now();
+    let began = service::Clock::new().now().to_string();
+    println!("{} form, seed {seed}, {}\n{}", form.name(), machine(), head());
+    let mut lines = Vec::new();
+    for row in rows {
+        let line = run_row(row, form, seed);
+        println!("{}", line.text());
+        lines.push(line);
+    }
+    Report {
+        lines,
+        seed,
+        form: form.name(),
+        began,
+        machine: machine(),
+        took: begun.elapsed(),
+    }
+}
+
+/// Runs one row on a runtime of its own, so that nothing of it is left when it ends.
+fn run_row(row: &'static Row, form: Form, seed: u64) -> Line {
+    let begun = Instant::now();
+    let runtime = runtime();
+    let task = runtime.spawn((row.story)(Stage::new(form, seed, row.name)));
+    let result = runtime
+        .block_on(task)
+        .map_err(|error| match error.try_into_panic() {
+            Ok(panic) => panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()))
+                .unwrap_or_else(|| "it failed without a word".to_owned()),
+            Err(error) => error.to_string(),
+        });
+    Line {
+        row,
+        result,
+        took: begun.elapsed(),
+    }
+}
+
+/// Runs one row in its short form; for tests, in which a failure may be a panic.
+///
+/// # Panics
+/// When the row fails, or there is none of that name.
+pub fn test(name: &str, seed: u64) {
+    let row = Row::named(name).unwrap_or_else(|| panic!("there is no row {name}"));
+    let outcome = runtime().block_on(runtime_task(row, seed));
+    println!("{outcome:?}");
+}
+
+async fn runtime_task(row: &'static Row, seed: u64) -> crate::report::Outcome {
+    (row.story)(Stage::new(Form::Short, seed, row.name)).await
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime can be made")
+}
