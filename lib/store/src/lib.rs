@@ -24,6 +24,7 @@ mod blobs;
 mod changed;
 mod check;
 pub mod codec;
+mod copied;
 mod cursor;
 mod dead_letter;
 pub mod engine;
@@ -64,7 +65,7 @@ pub use health::State;
 pub use idempotency::{IDEMPOTENCY_HOURS, IdempotencyKey, Remembered};
 pub use indexes::{Change, Indexes, Tables};
 pub use open::{OpenError, OpenProblem, Options};
-pub use outbox::{OUTBOX_DAYS, OUTBOX_EVENTS_MAX, OutboxEntry};
+pub use outbox::{OUTBOX_BYTES_MAX, OUTBOX_DAYS, OUTBOX_EVENTS_MAX, OutboxEntry};
 pub use queue::TRANSACTIONS_WAITING_MAX;
 pub use record::{FixedKey, Record, RecordKey, StoredRow, Table};
 

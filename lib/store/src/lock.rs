@@ -27,11 +27,7 @@ impl DirLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let read = file.read_to_string(&mut pid);
-                let known = read.is_ok() && !pid.trim().is_empty();
-                let pid = if known { pid.trim() } else { "(unknown)" }.to_owned();
-                return Err(options.error(OpenProblem::InUse { pid }));
+                return Err(options.error(OpenProblem::InUse { pid: noted(&file) }));
             }
             Err(TryLockError::Error(error)) => return Err(io("locking it")(error)),
         }
@@ -40,9 +36,17 @@ impl DirLock {
     }
 }
 
+/// Which process has the lock, as it has noted itself.
+pub(crate) fn noted(mut file: &File) -> String {
+    let mut pid = String::new();
+    let read = file.read_to_string(&mut pid);
+    let known = read.is_ok() && !pid.trim().is_empty();
+    if known { pid.trim() } else { "(unknown)" }.to_owned()
+}
+
 /// Makes the directory, and sees to it that its name and those above it survive a power cut: without them, all
 /// that is synced inside would be gone, and the store would begin anew without a word.
-fn make_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
     let holding_names = holding_names(dir);
     // What is inside is for its owner alone: signing keys and password hashes are among it.
     let mut folders = DirBuilder::new();

@@ -18,7 +18,7 @@ use crate::engine::{Disk, Engine, EngineError, OpenEngine};
 use crate::errors::panic_message;
 use crate::head::{HeadFile, HeadSays, Meta};
 use crate::indexes::Indexes;
-use crate::outbox::{OUTBOX_DAYS, OUTBOX_EVENTS_MAX};
+use crate::outbox::{OUTBOX_BYTES_MAX, OUTBOX_DAYS, OUTBOX_EVENTS_MAX};
 use crate::record;
 use crate::state::Gathered;
 
@@ -44,6 +44,8 @@ pub struct Options {
     pub outbox_age_max: Duration,
     /// How many events are kept.
     pub outbox_events_max: u64,
+    /// How many bytes of events are kept.
+    pub outbox_bytes_max: u64,
     /// What keeps the bytes; tests put one that fails in front of the real one.
     pub engine: Arc<dyn OpenEngine>,
 }
@@ -57,6 +59,7 @@ impl Options {
             open_bound: Duration::from_secs(OPEN_SECONDS_MAX),
             outbox_age_max: Duration::from_secs(OUTBOX_DAYS * 24 * 3_600),
             outbox_events_max: OUTBOX_EVENTS_MAX,
+            outbox_bytes_max: OUTBOX_BYTES_MAX,
             engine: Arc::new(Disk),
         }
     }
@@ -87,8 +90,7 @@ impl fmt::Debug for Options {
 }
 
 /// Why a store does not open: which one, what is wrong, and what to do, in one sentence.
-#[derive(Debug, thiserror::Error)]
-#[error("the {store} store in {} {problem}", .dir.display())]
+#[derive(Debug)]
 pub struct OpenError {
     store: Source,
     dir: PathBuf,
@@ -100,21 +102,48 @@ impl OpenError {
     pub fn problem(&self) -> &OpenProblem {
         &self.problem
     }
+
+    /// The same, told of the store whose copy was opened.
+    pub(crate) fn told_of(self, original: &Options) -> Self {
+        original.error(self.problem)
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { store, dir, problem } = self;
+        write!(f, "the {store} store in {} {problem}; ", dir.display())?;
+        match problem {
+            OpenProblem::InUse { .. } => {
+                f.write_str("stop that one first, or give this one a directory of its own")
+            }
+            OpenProblem::Absent => f.write_str("see whether the directory is the right one"),
+            OpenProblem::Io { .. } => f.write_str("see to the directory's permissions and the disk"),
+            OpenProblem::Newer(_) => f.write_str("start that version again, or a later one"),
+            OpenProblem::Old(_) | OpenProblem::Damaged(_) | OpenProblem::Slow { .. } => write!(
+                f,
+                "restore it with `boxoffice restore --service {store} --from BACKUP`, or move it away to begin anew"
+            ),
+        }
+    }
 }
 
 /// What is wrong with a store that does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenProblem {
     /// Another process has it.
-    #[error("is in use by process {pid}; stop that one first, or give this one a directory of its own")]
+    #[error("is in use by process {pid}")]
     InUse {
         /// As the other process has noted it.
         pid: String,
     },
+    /// Only told of a store that must be there already.
+    #[error("is not there")]
+    Absent,
     /// The operating system refuses.
-    #[error(
-        "can't be opened: {doing} failed with \"{error}\"; see to the directory's permissions and the disk"
-    )]
+    #[error("can't be opened: {doing} failed with \"{error}\"")]
     Io {
         /// What was tried.
         doing: &'static str,
@@ -122,18 +151,16 @@ pub enum OpenProblem {
         error: std::io::Error,
     },
     /// It has come less far than it had once.
-    #[error("is older than it was: {0}; put a copy of the directory back, or move it away to begin anew")]
+    #[error("is older than it was: {0}")]
     Old(String),
     /// What is in it is not what was written.
-    #[error("is damaged: {0}; put a copy of the directory back, or move it away to begin anew")]
+    #[error("is damaged: {0}")]
     Damaged(String),
     /// A newer program has written it.
-    #[error("was written by a newer version: {0}; start that version again, or a later one")]
+    #[error("was written by a newer version: {0}")]
     Newer(String),
     /// It takes too long.
-    #[error(
-        "did not open within {seconds} s, its file may be damaged; put a copy of the directory back, or move it away to begin anew"
-    )]
+    #[error("did not open within {seconds} s, its file may be damaged")]
     Slow {
         /// The bound.
         seconds: u64,

@@ -20,6 +20,10 @@ pub const OUTBOX_DAYS: u64 = 7;
 /// How many events are kept, at least those of the last batch; older ones go before [`OUTBOX_DAYS`] are over.
 pub const OUTBOX_EVENTS_MAX: u64 = 200_000;
 
+/// How many bytes of events are kept, at least those of the last batch; older ones go before [`OUTBOX_DAYS`] are over.
+/// On the disk they take somewhat more: a row's header, and the engine's own.
+pub const OUTBOX_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// How many outbox rows one transaction of the trimming removes.
 pub(crate) const TRIMMED_ROWS_PER_TRANSACTION_MAX: usize = 1_000;
 
@@ -34,6 +38,13 @@ pub struct OutboxEntry {
     pub subject: String,
     /// The envelope, as JSON.
     pub envelope: String,
+}
+
+impl OutboxEntry {
+    /// How much of the outbox's bound it takes.
+    fn bytes(&self) -> u64 {
+        (self.event_type.as_str().len() + self.subject.len() + self.envelope.len()) as u64
+    }
 }
 
 /// One row: consecutive events.
@@ -141,6 +152,7 @@ pub(crate) fn rows(entries: Vec<(OutboxEntry, Timestamp)>) -> Vec<OutboxRow> {
 pub(crate) struct Span {
     pub(crate) first: Seq,
     pub(crate) count: u32,
+    pub(crate) bytes: u64,
     pub(crate) time: Timestamp,
 }
 
@@ -149,6 +161,7 @@ impl Span {
         Self {
             first: row.first,
             count: u32::try_from(row.entries.len()).unwrap_or(u32::MAX),
+            bytes: row.entries.iter().map(OutboxEntry::bytes).sum(),
             time: row.time,
         }
     }
@@ -161,19 +174,32 @@ impl Span {
 
 /// The durable rows of the outbox, in order, in memory.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Spans(VecDeque<Span>);
+pub(crate) struct Spans {
+    rows: VecDeque<Span>,
+    bytes: u64,
+}
+
+/// How much of the outbox is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept {
+    /// Nothing that is older.
+    pub(crate) since: Timestamp,
+    pub(crate) events_max: u64,
+    pub(crate) bytes_max: u64,
+}
 
 impl Spans {
     /// The next row; it must follow the last one.
     pub(crate) fn push(&mut self, span: Span) -> Result<(), DecodeError> {
-        match self.0.back() {
+        match self.rows.back() {
             Some(last) if last.end() != span.first.0 => Err(DecodeError::Invalid(format!(
                 "outbox event {} is followed by {}",
                 last.end() - 1,
                 span.first
             ))),
             Some(_) | None => {
-                self.0.push_back(span);
+                self.bytes += span.bytes;
+                self.rows.push_back(span);
                 Ok(())
             }
         }
@@ -181,35 +207,47 @@ impl Spans {
 
     /// The row has been trimmed away.
     pub(crate) fn remove(&mut self, first: Seq) {
-        if let Ok(index) = self.0.binary_search_by_key(&first, |span| span.first) {
-            self.0.remove(index);
+        if let Ok(index) = self.rows.binary_search_by_key(&first, |span| span.first) {
+            let removed = self.rows.remove(index);
+            self.bytes -= removed.map_or(0, |span| span.bytes);
         }
     }
 
     pub(crate) fn first(&self) -> Option<Seq> {
-        self.0.front().map(|span| span.first)
+        self.rows.front().map(|span| span.first)
     }
 
     /// The last event's number, if there is one.
     pub(crate) fn last(&self) -> Option<Seq> {
-        self.0.back().map(|span| Seq(span.end() - 1))
+        self.rows.back().map(|span| Seq(span.end() - 1))
     }
 
     /// The keys of all rows that hold an event after `after`, in order.
     pub(crate) fn after(&self, after: Seq) -> impl Iterator<Item = u64> {
-        let from = self.0.partition_point(|span| span.end() <= after.0 + 1);
-        self.0.range(from..).map(|span| span.first.0)
+        let from = self.rows.partition_point(|span| span.end() <= after.0 + 1);
+        self.rows.range(from..).map(|span| span.first.0)
+    }
+
+    /// How many bytes of events there are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The keys of the rows that are too old or too many, the oldest first; bounded. The last row stays.
-    pub(crate) fn trimmable(&self, before: Timestamp, events_max: u64) -> Vec<u64> {
+    pub(crate) fn trimmable(&self, kept: Kept) -> Vec<u64> {
         let Some(last) = self.last() else {
             return Vec::new();
         };
-        self.0
+        let mut bytes = self.bytes;
+        self.rows
             .iter()
-            .take(self.0.len() - 1)
-            .take_while(|span| span.time < before || last.0 + 1 - span.first.0 > events_max)
+            .take(self.rows.len() - 1)
+            .take_while(|span| {
+                let events = last.0 + 1 - span.first.0;
+                let goes = span.time < kept.since || events > kept.events_max || bytes > kept.bytes_max;
+                bytes -= span.bytes;
+                goes
+            })
             .take(TRIMMED_ROWS_PER_TRANSACTION_MAX)
             .map(|span| span.first.0)
             .collect()
@@ -224,6 +262,7 @@ mod tests {
         Span {
             first: Seq(first),
             count,
+            bytes: u64::from(count) * 100,
             time: Timestamp::from_seconds(i64::try_from(first).unwrap()),
         }
     }
@@ -256,13 +295,32 @@ mod tests {
     }
 
     #[test]
-    fn trimming_goes_by_age_and_by_count_and_spares_the_last_row() {
-        let trim = |seconds, events_max| spans().trimmable(Timestamp::from_seconds(seconds), events_max);
+    fn trimming_goes_by_age_by_count_and_by_size_and_spares_the_last_row() {
+        let kept = |seconds, events_max, bytes_max| Kept {
+            since: Timestamp::from_seconds(seconds),
+            events_max,
+            bytes_max,
+        };
+        let trim = |seconds, events_max| spans().trimmable(kept(seconds, events_max, u64::MAX));
         assert_eq!(trim(0, 100), Vec::<u64>::new());
         assert_eq!(trim(6, 100), [5]);
         assert_eq!(trim(0, 10), [5, 8]);
         assert_eq!(trim(0, 13), [5]);
         assert_eq!(trim(1_000, 0), [5, 8]);
+        let to = |bytes_max| spans().trimmable(kept(0, 100, bytes_max));
+        assert_eq!(to(1_400), Vec::<u64>::new());
+        assert_eq!(to(1_399), [5]);
+        assert_eq!(to(1_099), [5, 8]);
+        assert_eq!(to(0), [5, 8]);
+    }
+
+    #[test]
+    fn the_bytes_that_go_are_not_counted_any_more() {
+        let mut spans = spans();
+        assert_eq!(spans.bytes(), 1_400);
+        spans.remove(Seq(5));
+        spans.remove(Seq(5));
+        assert_eq!(spans.bytes(), 1_100);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::health::{Reader, State};
 use crate::indexes::Indexes;
 use crate::lock::DirLock;
 use crate::open::{self, OpenError, OpenProblem, Opened, Options};
-use crate::outbox::OutboxEntry;
+use crate::outbox::{Kept, OutboxEntry};
 use crate::queue::{Job, Outcome, PushError, Ran};
 use crate::record::{self, Record};
 use crate::restored;
@@ -65,6 +65,8 @@ pub struct Status {
     pub head: Seq,
     /// The oldest event that is kept; the one after the head if none is.
     pub oldest: Seq,
+    /// How many bytes of events are kept.
+    pub outbox_bytes: u64,
     /// How many rows it has.
     pub keys: u64,
     /// How many batches were ever written.
@@ -281,11 +283,11 @@ impl<I: Indexes> Store<I> {
         let mut trimmed = 0;
         loop {
             let options = &self.shared.options;
-            let rows = self
-                .shared
-                .durable()
-                .spans
-                .trimmable(now.minus(options.outbox_age_max), options.outbox_events_max);
+            let rows = self.shared.durable().spans.trimmable(Kept {
+                since: now.minus(options.outbox_age_max),
+                events_max: options.outbox_events_max,
+                bytes_max: options.outbox_bytes_max,
+            });
             if rows.is_empty() {
                 return Ok(trimmed);
             }
@@ -342,6 +344,7 @@ impl<I: Indexes> Store<I> {
             epoch: durable.meta.epoch,
             head: durable.meta.seq,
             oldest: durable.spans.first().unwrap_or(durable.meta.seq.next()),
+            outbox_bytes: durable.spans.bytes(),
             keys: durable.meta.keys,
             batches: durable.meta.batch,
             dead_letters: durable.dead_letters,

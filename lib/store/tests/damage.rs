@@ -89,7 +89,7 @@ fn whole_or_refused(what: &str, dir: &Path, rows: &BTreeMap<u64, Account>) -> bo
         Err(error) => {
             let sentence = error.to_string();
             assert!(
-                sentence.contains("put a copy of the directory back"),
+                sentence.contains("restore it with `boxoffice restore --service tickets --from BACKUP`"),
                 "{what}: {sentence}"
             );
             println!("{what}: after {took:?} {sentence}");

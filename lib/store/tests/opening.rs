@@ -91,7 +91,9 @@ fn a_store_without_its_data_is_old() {
         assert!(matches!(error.problem(), OpenProblem::Old(_)), "{what}: {error}");
         assert!(error.to_string().contains("50 rows"), "{error}");
         assert!(
-            error.to_string().contains("put a copy of the directory back"),
+            error
+                .to_string()
+                .contains("restore it with `boxoffice restore --service tickets --from BACKUP`"),
             "{error}"
         );
     }
