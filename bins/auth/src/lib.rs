@@ -18,7 +18,9 @@ mod throttle;
 
 use std::sync::Arc;
 
+use ::store::StoredRow;
 use events::Source;
+use invariants::Fact;
 use service::{Built, Parts, Service, StartError};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -83,6 +85,10 @@ impl Service for App {
     type Indexes = People;
     type Options = Options;
     type Handler = NoEvents;
+
+    fn fact(row: &StoredRow) -> Option<Fact> {
+        books::fact(row)
+    }
 
     async fn build(parts: Parts<People>, options: Options) -> Result<Built<NoEvents>, StartError> {
         let keys = Arc::new(KeyRing::open(&parts, options.key_rotation_days).await?);

@@ -121,12 +121,9 @@ async fn serve(
     let stripe = open_stripe(&mut cli, data_dir, &public_url, address)?;
     let settings = Settings {
         listen: address,
-        data_dir: data_dir.path().to_owned(),
-        redis_url,
         redis_prefix: cli.redis_prefix.clone(),
-        public_url: public_url.origin().to_owned(),
         log_format: cli.log_format,
-        clock_offset_ms: 0,
+        ..Settings::new(data_dir.path(), redis_url, public_url.origin())
     };
     let (stop, shutdown) = also_when_told(shutdown);
     let services = start_services(&cli, &settings, &stop, &shutdown).await?;

@@ -14,7 +14,9 @@ pub mod store;
 
 use std::sync::Arc;
 
+use ::store::StoredRow;
 use events::Source;
+use invariants::Fact;
 use service::{Built, Parts, Service, StartError};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -37,6 +39,10 @@ impl Service for App {
     type Indexes = DeadlineIndexes;
     type Options = Options;
     type Handler = ExpirationHandler;
+
+    fn fact(row: &StoredRow) -> Option<Fact> {
+        books::fact(row)
+    }
 
     async fn build(
         parts: Parts<DeadlineIndexes>,

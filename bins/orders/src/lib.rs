@@ -13,7 +13,9 @@ pub mod store;
 
 use std::time::Duration;
 
+use ::store::StoredRow;
 use events::Source;
+use invariants::Fact;
 use service::{Built, Parts, Service, StartError};
 
 use crate::consumer::OrdersHandler;
@@ -47,6 +49,10 @@ impl Service for App {
     type Indexes = OrderIndexes;
     type Options = Options;
     type Handler = OrdersHandler;
+
+    fn fact(row: &StoredRow) -> Option<Fact> {
+        books::fact(row)
+    }
 
     async fn build(parts: Parts<OrderIndexes>, options: Options) -> Result<Built<OrdersHandler>, StartError> {
         let hold = Duration::from_secs(options.hold_seconds);

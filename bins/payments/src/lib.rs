@@ -21,7 +21,9 @@ mod sweep;
 mod webhook;
 pub mod worker;
 
+use ::store::StoredRow;
 use events::Source;
+use invariants::Fact;
 use service::{Built, Parts, Service, StartError};
 
 pub use crate::options::Options;
@@ -42,6 +44,10 @@ impl Service for App {
     type Indexes = PaymentIndexes;
     type Options = Options;
     type Handler = PaymentsHandler;
+
+    fn fact(row: &StoredRow) -> Option<Fact> {
+        books::fact(row)
+    }
 
     async fn build(
         parts: Parts<PaymentIndexes>,

@@ -10,10 +10,13 @@ pub mod api;
 pub mod books;
 pub mod consumer;
 pub mod domain;
+mod recovery;
 pub mod search;
 pub mod store;
 
+use ::store::StoredRow;
 use events::Source;
+use invariants::Fact;
 use service::{Built, Parts, Service, StartError};
 
 use crate::consumer::TicketsHandler;
@@ -33,6 +36,10 @@ impl Service for App {
     type Indexes = TicketIndexes;
     type Options = Options;
     type Handler = TicketsHandler;
+
+    fn fact(row: &StoredRow) -> Option<Fact> {
+        books::fact(row)
+    }
 
     async fn build(
         parts: Parts<TicketIndexes>,

@@ -36,6 +36,7 @@ pub use clock::Clock;
 pub use command_line::{parse_command_line, print_line};
 pub use health::{Health, Probe, router as health_router};
 pub use idempotency::{ClientKey, Once, Reply};
+pub use internal::{OPERATOR_TOKEN_CHARS_MIN, OperatorToken, OverControlSocket};
 pub use parts::Parts;
 pub use process::prepare_process;
 pub use refusal::OrProblem;

@@ -7,7 +7,8 @@ use std::pin::Pin;
 
 use bus::Handler;
 use events::Source;
-use store::Indexes;
+use invariants::Fact;
+use store::{Indexes, StoredRow};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::Parts;
@@ -24,6 +25,9 @@ pub trait Service: Send + 'static {
     type Options: clap::Args + Clone + fmt::Debug + Send + Sync + 'static;
     /// What it makes of the events that it reads. Keys and revocations are taken care of.
     type Handler: Handler<Self::Indexes>;
+
+    /// What a row of its store says to the invariants, if one is about it.
+    fn fact(row: &StoredRow) -> Option<Fact>;
 
     /// Builds the service around its parts.
     fn build(

@@ -6,6 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use events::Source;
 
+use crate::OperatorToken;
+
+/// How often a service checks its own rows when nothing is said.
+const CHECK_SECONDS_DEFAULT: u32 = 60;
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum LogFormat {
@@ -55,6 +60,24 @@ pub struct Settings {
     #[arg(long, env = "BOXOFFICE_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 
+    /// What operators show to take a backup, to replay or drop dead letters, or to have the store checked
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "BOXOFFICE_OPERATOR_TOKEN",
+        hide_env_values = true
+    )]
+    pub operator_token: Option<OperatorToken>,
+
+    /// How often the service checks its own rows against the invariants; 0 is never
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "BOXOFFICE_CHECK_SECONDS",
+        default_value_t = CHECK_SECONDS_DEFAULT
+    )]
+    pub check_seconds: u32,
+
     /// Makes this service's clock wrong, for the fault bench
     #[arg(
         long,
@@ -82,6 +105,8 @@ impl Settings {
             redis_prefix: String::new(),
             public_url: public_url.into(),
             log_format: LogFormat::default(),
+            operator_token: None,
+            check_seconds: CHECK_SECONDS_DEFAULT,
             clock_offset_ms: 0,
         }
     }

@@ -13,9 +13,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::access::{self, WithAccess};
 use crate::health::{Health, Probe};
+use crate::internal::{self, Guard, Inside};
 use crate::{
     Built, Clock, Parts, Service, Settings, Shutdown, ShutdownTrigger, StartError, Task, description,
-    internal,
 };
 
 /// How often what has run out is cleared away: remembered answers and old revocations.
@@ -34,7 +34,7 @@ pub struct Started {
     pub api: Router,
     /// Their description.
     pub openapi: utoipa::openapi::OpenApi,
-    /// `/internal/status` and `/internal/events`: for operators, never for the public.
+    /// Everything under `/internal/`: for operators, never for the public.
     pub internal: Router,
     /// How it is.
     pub probe: Probe,
@@ -63,10 +63,12 @@ pub async fn start<S: Service>(
     options: S::Options,
     shutdown: Shutdown,
 ) -> Result<Started, StartError> {
+    let guard = Guard::new(settings.operator_token.as_ref())
+        .map_err(|unfit| StartError::Failed(unfit.to_string()))?;
     let clock = Clock::with_offset_ms(settings.clock_offset_ms);
     let parts = Parts::<S::Indexes>::open(settings, S::SOURCE, clock, shutdown).await?;
     match S::build(parts.clone(), options).await {
-        Ok(built) => Ok(run_parts::<S>(parts, built)),
+        Ok(built) => Ok(run_parts::<S>(parts, built, guard)),
         Err(error) => {
             close(parts).await;
             Err(error)
@@ -74,21 +76,21 @@ pub async fn start<S: Service>(
     }
 }
 
-fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>) -> Started {
+fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>, guard: Guard) -> Started {
     let Built {
         api,
         handler,
         tasks: own,
     } = built;
-    let handler = Arc::new(WithAccess {
+    let handler = Arc::new(bus::NotRecovering(WithAccess {
         own: handler,
         verifier: parts.access.verifier.clone(),
         store: parts.store.clone(),
         heard: Arc::clone(&parts.heard),
-    });
+    }));
     // Relay and consumers go on while the server drains, so that what is still decided is still published.
     let (trigger, stop) = ShutdownTrigger::new();
-    let relay = Relay::new(parts.bus.clone(), parts.store.clone(), S::SOURCE);
+    let relay = Relay::new(parts.bus.clone(), parts.store.clone(), S::SOURCE, Arc::clone(&handler));
     let mut shared = vec![
         Task::new("relay", relay.run(stop.clone().wait())),
         Task::new("sweep", sweep(parts.clone(), stop.clone())),
@@ -109,11 +111,18 @@ fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>) -> 
     let (api, openapi) = api.split_for_parts();
     let openapi = description::complete(openapi, S::ABOUT, parts.access.cookies);
     let probe = probe(&parts, Arc::clone(&alive));
+    let inside = Inside {
+        parts: parts.clone(),
+        probe: Arc::clone(&probe),
+        fact: S::fact,
+        outbox: Arc::default(),
+        guard,
+    };
     Started {
         source: S::SOURCE,
         api,
         openapi,
-        internal: internal::router(parts.clone(), probe.clone()),
+        internal: internal::router(inside),
         probe,
         clock: parts.clock.clone(),
         trigger,

@@ -11,12 +11,13 @@ use errors::{FieldErrors, Problem};
 use events::{
     Envelope, Event, EventType, KeyPublished, OrderId, SessionRevoked, Source, TicketId, Timestamp, Version,
 };
+use invariants::Fact;
 use serde::{Deserialize, Serialize};
 use service::http::{ETag, IfMatch, IfNoneMatch, Json, Path, Prefer};
 use service::{Built, Once, OrProblem as _, Parts, Reply, Service, StartError};
 use session::{CurrentUser, SigningKey};
 use store::codec::{self, DecodeError};
-use store::{Change, Indexes, Record, Table, Tables, TransactError, Txn};
+use store::{Change, Indexes, Record, StoredRow, Table, Tables, TransactError, Txn};
 use utoipa_axum::router::OpenApiRouter;
 
 #[derive(Debug, Clone, clap::Args)]
@@ -100,6 +101,10 @@ impl Service for Notes {
     type Indexes = NoteCount;
     type Options = NoOptions;
     type Handler = Orders;
+
+    fn fact(_: &StoredRow) -> Option<Fact> {
+        None
+    }
 
     async fn build(parts: Parts<NoteCount>, _options: NoOptions) -> Result<Built<Orders>, StartError> {
         let api = OpenApiRouter::new()
@@ -275,6 +280,10 @@ impl<const SOURCE: u8> Service for Publisher<SOURCE> {
     type Indexes = OnlyShared;
     type Options = NoOptions;
     type Handler = Silent;
+
+    fn fact(_: &StoredRow) -> Option<Fact> {
+        None
+    }
 
     async fn build(parts: Parts<OnlyShared>, _options: NoOptions) -> Result<Built<Silent>, StartError> {
         let api = OpenApiRouter::new()
