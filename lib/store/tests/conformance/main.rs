@@ -9,6 +9,7 @@ mod common;
 mod durability;
 mod own_rows;
 mod transactions;
+mod walking;
 
 use std::sync::Arc;
 
@@ -73,5 +74,10 @@ conformance!(
         events_carry_their_cause_and_trace,
         dead_letters_are_kept_cut_and_dropped,
         an_idempotency_key_replays_refuses_and_expires,
+    }
+    walking::{
+        all_rows_of_the_service_are_walked_over_and_no_others,
+        a_check_finds_nothing_wrong_whatever_was_done,
+        a_check_follows_the_writer,
     }
 );
