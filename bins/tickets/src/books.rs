@@ -42,7 +42,8 @@ fn hold(hold: &Hold) -> Fact {
         state: match hold.state {
             HoldState::Held => invariants::HoldState::Held,
             HoldState::Sold => invariants::HoldState::Sold,
-            HoldState::Released => invariants::HoldState::Released,
+            // What was refused has no pieces either, and that is all that the invariants ask.
+            HoldState::Released | HoldState::Refused => invariants::HoldState::Released,
         },
     })
 }

@@ -31,16 +31,29 @@ impl Handler<TicketIndexes> for TicketsHandler {
         let Some((ticket_id, order_id, command)) = command(&envelope.event) else {
             return Ok(Applied::Done);
         };
-        let ticket = tx.get::<Ticket>(&ticket_id)?;
-        let hold = tx.get::<Hold>(&(ticket_id, order_id))?;
-        match domain::decide(ticket.as_ref(), hold.as_ref(), command, tx.now()) {
-            Ok(decision) => {
-                stage(tx, ticket.as_ref(), decision)?;
-                Ok(Applied::Done)
-            }
-            Err(TicketError::Stale(reason)) => Ok(Applied::Stale(reason)),
-            Err(impossible) => Err(TransactError::Refused(Impossible(impossible.to_string()))),
+        decided(tx, ticket_id, order_id, command)
+    }
+}
+
+/// Decides what an order's command makes of its ticket and its hold, and stages it.
+///
+/// # Errors
+/// [`Impossible`] when the state rules the command out.
+pub(crate) fn decided(
+    tx: &mut Txn<'_, TicketIndexes>,
+    ticket_id: TicketId,
+    order_id: OrderId,
+    command: Command,
+) -> Result<Applied, TransactError<Impossible>> {
+    let ticket = tx.get::<Ticket>(&ticket_id)?;
+    let hold = tx.get::<Hold>(&(ticket_id, order_id))?;
+    match domain::decide(ticket.as_ref(), hold.as_ref(), command, tx.now()) {
+        Ok(decision) => {
+            stage(tx, ticket.as_ref(), decision)?;
+            Ok(Applied::Done)
         }
+        Err(TicketError::Stale(reason)) => Ok(Applied::Stale(reason)),
+        Err(impossible) => Err(TransactError::Refused(Impossible(impossible.to_string()))),
     }
 }
 
@@ -73,8 +86,8 @@ pub fn command(event: &Event) -> Option<(TicketId, OrderId, Command)> {
         Event::OrderCreated(order) => about(order, Command::Reserve(claim(order))),
         Event::OrderAccepted(order) => about(order, Command::Note(OrderStatus::Accepted)),
         Event::OrderRefunding(order) => about(order, Command::Note(OrderStatus::Refunding)),
-        Event::OrderCompleted(order) => about(order, Command::Sell),
-        Event::OrderCancelled(order) => about(order, Command::Release),
+        Event::OrderCompleted(order) => about(order, Command::Sell(claim(order))),
+        Event::OrderCancelled(order) => about(order, Command::Release(claim(order))),
         Event::OrderAwaitingPayment(_)
         | Event::OrderNotDue(_)
         | Event::UserRegistered(_)
@@ -97,7 +110,8 @@ pub fn command(event: &Event) -> Option<(TicketId, OrderId, Command)> {
     }
 }
 
-fn claim(order: &OrderSnapshot) -> Claim {
+/// What an order asks for.
+pub fn claim(order: &OrderSnapshot) -> Claim {
     Claim {
         ticket_id: order.ticket.id,
         order_id: order.id,

@@ -6,13 +6,14 @@
 //!
 //! What this module does not know: how anything is stored, who calls, and what time it is.
 
+mod claims;
 mod error;
 #[cfg(test)]
 mod tests;
 
 use events::{
-    Event, Money, OrderId, OrderStatus, RejectReason, ShowTime, TicketChange, TicketId, TicketSnapshot,
-    Timestamp, UserId, Version,
+    Event, Money, OrderId, OrderStatus, ShowTime, TicketChange, TicketId, TicketSnapshot, Timestamp, UserId,
+    Version,
 };
 
 pub use self::error::TicketError;
@@ -66,6 +67,9 @@ pub enum HoldState {
     Sold,
     /// The pieces went back on sale.
     Released,
+    /// It never had any: it was rejected, or over before it was heard of. Remembered, so that an order is decided about
+    /// once, however often and late its events come.
+    Refused,
 }
 
 /// One order's claim on pieces of a ticket. It stays as a record after it ended.
@@ -79,7 +83,8 @@ pub struct Hold {
     pub quantity: u32,
     /// Where it stands.
     pub state: HoldState,
-    /// The order's status, as last heard; for its seller to see.
+    /// The order's status, as last heard; for its seller to see, and to know an event that comes too late. An order only
+    /// ever goes on to a later status.
     pub order_status: OrderStatus,
     /// What the order costs in all.
     pub total: Money,
@@ -124,9 +129,13 @@ pub enum Command {
     /// An order is accepted or being refunded: only its status is noted.
     Note(OrderStatus),
     /// An order is paid: its pieces are sold.
-    Sell,
+    Sell(Claim),
     /// An order is over: its pieces go back.
-    Release,
+    Release(Claim),
+    /// After a loss an order is stated anew: whatever was heard of it before, this is its status.
+    Restate(Claim, OrderStatus),
+    /// After a loss the orders service knows nothing of this order any more: its pieces go back.
+    Forsake,
 }
 
 /// What a command leads to. What is absent stays as it is.
@@ -177,23 +186,26 @@ pub fn decide(
             editable(ticket, by, TicketError::ReservedNotDeletable)?,
             now,
         )),
-        Command::Reserve(claim) => reserve(ticket, hold, &claim, now),
-        Command::Note(status) => note(hold, status),
-        Command::Sell => sell(ticket, hold, now),
-        Command::Release => release(ticket, hold, now),
+        Command::Reserve(claim) => claims::reserve(ticket, hold, &claim, now),
+        Command::Note(status) => claims::note(hold, status),
+        Command::Sell(claim) => claims::sell(ticket, hold, &claim, now),
+        Command::Release(claim) => claims::release(ticket, hold, &claim, now),
+        Command::Restate(claim, status) => claims::restate(ticket, hold, &claim, status, now),
+        Command::Forsake => claims::forsake(ticket, hold, now),
     }
 }
 
 impl Ticket {
     /// How many pieces can still be ordered.
     pub fn available(&self) -> u32 {
-        if self.deleted {
-            0
-        } else {
-            self.details
-                .quantity
-                .saturating_sub(self.reserved.saturating_add(self.sold))
-        }
+        if self.deleted { 0 } else { self.unclaimed() }
+    }
+
+    /// How many pieces nobody has a claim on, whether or not they are on sale.
+    fn unclaimed(&self) -> u32 {
+        self.details
+            .quantity
+            .saturating_sub(self.reserved.saturating_add(self.sold))
     }
 
     /// Invariant I1: what is reserved and sold never exceeds the quantity.
@@ -286,135 +298,4 @@ fn delete(ticket: &Ticket, now: Timestamp) -> Decision {
         hold: None,
         events,
     }
-}
-
-fn reserve(
-    ticket: Option<&Ticket>,
-    hold: Option<&Hold>,
-    claim: &Claim,
-    now: Timestamp,
-) -> Result<Decision, TicketError> {
-    if hold.is_some() {
-        return Err(TicketError::Stale("this order has its hold already"));
-    }
-    let reject = |ticket: Option<&Ticket>, reason| {
-        let event = Event::TicketRejected(TicketChange {
-            ticket: ticket.map(Ticket::snapshot),
-            ticket_id: claim.ticket_id,
-            order_id: claim.order_id,
-            quantity: claim.quantity,
-            reason: Some(reason),
-        });
-        Ok(Decision {
-            ticket: None,
-            hold: None,
-            events: vec![event],
-        })
-    };
-    let Some(ticket) = ticket.filter(|ticket| !ticket.deleted) else {
-        return reject(ticket, RejectReason::Deleted);
-    };
-    // Price and currency are what the buyer agreed to; the version is raised by every reservation and says nothing.
-    if ticket.details.price != claim.price {
-        return reject(Some(ticket), RejectReason::PriceChanged);
-    }
-    if claim.quantity == 0 || claim.quantity > ticket.available() {
-        return reject(Some(ticket), RejectReason::SoldOut);
-    }
-    let next = Ticket {
-        reserved: ticket.reserved + claim.quantity,
-        ..ticket.changed(now)
-    };
-    let hold = Hold {
-        ticket_id: claim.ticket_id,
-        order_id: claim.order_id,
-        quantity: claim.quantity,
-        state: HoldState::Held,
-        order_status: OrderStatus::AwaitingPayment,
-        total: claim.total,
-        ordered_at: claim.ordered_at,
-    };
-    let events = vec![Event::TicketReserved(next.change(&hold))];
-    Ok(Decision {
-        ticket: Some(next),
-        hold: Some(hold),
-        events,
-    })
-}
-
-fn note(hold: Option<&Hold>, status: OrderStatus) -> Result<Decision, TicketError> {
-    let hold = hold.ok_or(TicketError::Impossible("an order without a hold goes on"))?;
-    let next = Hold {
-        order_status: status,
-        ..hold.clone()
-    };
-    Ok(Decision {
-        ticket: None,
-        hold: Some(next),
-        events: Vec::new(),
-    })
-}
-
-fn sell(ticket: Option<&Ticket>, hold: Option<&Hold>, now: Timestamp) -> Result<Decision, TicketError> {
-    let (Some(ticket), Some(hold)) = (ticket, hold) else {
-        return Err(TicketError::Impossible("an order without a hold is complete"));
-    };
-    match hold.state {
-        HoldState::Sold => Err(TicketError::Stale("these pieces are sold already")),
-        HoldState::Released => Err(TicketError::Impossible("a released order is complete")),
-        HoldState::Held => {
-            let reserved = ticket.reserved.checked_sub(hold.quantity);
-            let reserved =
-                reserved.ok_or(TicketError::Impossible("a hold is larger than what is reserved"))?;
-            let next = Ticket {
-                reserved,
-                sold: ticket.sold + hold.quantity,
-                ..ticket.changed(now)
-            };
-            let hold = Hold {
-                state: HoldState::Sold,
-                order_status: OrderStatus::Complete,
-                ..hold.clone()
-            };
-            let events = vec![Event::TicketSold(next.change(&hold))];
-            Ok(Decision {
-                ticket: Some(next),
-                hold: Some(hold),
-                events,
-            })
-        }
-    }
-}
-
-fn release(ticket: Option<&Ticket>, hold: Option<&Hold>, now: Timestamp) -> Result<Decision, TicketError> {
-    // An order that was rejected never had a hold; its end changes nothing here.
-    let (Some(ticket), Some(hold)) = (ticket, hold) else {
-        return Err(TicketError::Stale("this order held nothing"));
-    };
-    let (reserved, sold) = match hold.state {
-        HoldState::Released => return Err(TicketError::Stale("these pieces are released already")),
-        HoldState::Held => (ticket.reserved.checked_sub(hold.quantity), Some(ticket.sold)),
-        HoldState::Sold => (Some(ticket.reserved), ticket.sold.checked_sub(hold.quantity)),
-    };
-    let (Some(reserved), Some(sold)) = (reserved, sold) else {
-        return Err(TicketError::Impossible(
-            "a hold is larger than what is reserved or sold",
-        ));
-    };
-    let next = Ticket {
-        reserved,
-        sold,
-        ..ticket.changed(now)
-    };
-    let hold = Hold {
-        state: HoldState::Released,
-        order_status: OrderStatus::Cancelled,
-        ..hold.clone()
-    };
-    let events = vec![Event::TicketReleased(next.change(&hold))];
-    Ok(Decision {
-        ticket: Some(next),
-        hold: Some(hold),
-        events,
-    })
 }

@@ -14,7 +14,7 @@ use std::ops::Bound;
 use events::{OrderId, TicketId, Timestamp, UserId};
 use store::{Change, Indexes, Tables};
 
-use crate::domain::{Hold, Ticket};
+use crate::domain::{Hold, HoldState, Ticket};
 
 pub use query::{Filter, Found, Place, Sort};
 pub use words::words;
@@ -92,7 +92,9 @@ impl Indexes for TicketIndexes {
                 }
             }
         } else if let Some((before, after)) = change.of::<Hold>() {
-            match (before, after) {
+            // Its seller never sees an order that got nothing.
+            let listed = |hold: &&Hold| hold.state != HoldState::Refused;
+            match (before.filter(listed), after.filter(listed)) {
                 (None, Some(hold)) => {
                     self.orders.insert((hold.ticket_id, hold.order_id));
                 }

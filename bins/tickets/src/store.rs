@@ -129,6 +129,7 @@ impl Record for Hold {
                 HoldState::Held => 1,
                 HoldState::Sold => 2,
                 HoldState::Released => 3,
+                HoldState::Refused => 4,
             },
             order_status: self.order_status.code(),
             total_minor: self.total.minor(),
@@ -149,6 +150,7 @@ impl Record for Hold {
                         1 => HoldState::Held,
                         2 => HoldState::Sold,
                         3 => HoldState::Released,
+                        4 => HoldState::Refused,
                         _ => return Err(DecodeError::Invalid("a hold's state is unknown".into())),
                     },
                     order_status: OrderStatus::from_code(row.order_status)

@@ -61,8 +61,9 @@ fn then(state: (Ticket, Option<Hold>), command: Command) -> (Ticket, Option<Hold
 fn every_command_in_every_state() {
     let on_sale = (fresh(3), None);
     let held = then(on_sale.clone(), Command::Reserve(claim(9, 2)));
-    let sold = then(held.clone(), Command::Sell);
-    let released = then(held.clone(), Command::Release);
+    let sold = then(held.clone(), Command::Sell(claim(9, 2)));
+    let released = then(held.clone(), Command::Release(claim(9, 2)));
+    let refused = then(on_sale.clone(), Command::Reserve(claim(9, 4)));
     let withdrawn = then(on_sale.clone(), Command::Delete { by: seller() });
     let withdrawn_sold = then(sold.clone(), Command::Delete { by: seller() });
     let states = [
@@ -71,6 +72,7 @@ fn every_command_in_every_state() {
         ("held", (Some(held.0), held.1)),
         ("sold", (Some(sold.0), sold.1)),
         ("released", (Some(released.0), released.1)),
+        ("refused", (Some(refused.0), refused.1)),
         ("withdrawn", (Some(withdrawn.0), withdrawn.1)),
         ("withdrawn, sold", (Some(withdrawn_sold.0), withdrawn_sold.1)),
     ];
@@ -125,12 +127,14 @@ fn every_command_in_every_state() {
             }),
         ),
         ("note accepted", Command::Note(OrderStatus::Accepted)),
-        ("sell", Command::Sell),
-        ("release", Command::Release),
+        ("sell", Command::Sell(claim(9, 2))),
+        ("release", Command::Release(claim(9, 2))),
+        ("forsake", Command::Forsake),
     ];
+    let restated = OrderStatus::ALL.map(|status| (status.as_str(), Command::Restate(claim(9, 2), status)));
     let mut table = String::new();
     for (state, (ticket, hold)) in &states {
-        for (name, command) in &commands {
+        for (name, command) in commands.iter().chain(&restated) {
             let outcome = match decide(ticket.as_ref(), hold.as_ref(), command.clone(), NOW) {
                 Ok(decision) => {
                     let events: Vec<_> = decision
@@ -152,11 +156,29 @@ fn every_command_in_every_state() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Update { quantity: u32, price: i64 },
+    Update {
+        quantity: u32,
+        price: i64,
+    },
     Delete,
-    Reserve { order: u8, quantity: u32 },
-    Sell { order: u8 },
-    Release { order: u8 },
+    Reserve {
+        order: u8,
+        quantity: u32,
+    },
+    Sell {
+        order: u8,
+    },
+    Release {
+        order: u8,
+    },
+    Restate {
+        order: u8,
+        quantity: u32,
+        status: OrderStatus,
+    },
+    Forsake {
+        order: u8,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -166,6 +188,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..8_u8, 0..5_u32).prop_map(|(order, quantity)| Step::Reserve { order, quantity }),
         4 => (0..8_u8).prop_map(|order| Step::Sell { order }),
         4 => (0..8_u8).prop_map(|order| Step::Release { order }),
+        2 => (0..8_u8, 0..5_u32, proptest::sample::select(OrderStatus::ALL.as_slice()))
+            .prop_map(|(order, quantity, status)| Step::Restate { order, quantity, status }),
+        1 => (0..8_u8).prop_map(|order| Step::Forsake { order }),
     ]
 }
 
@@ -179,15 +204,17 @@ proptest! {
                 Step::Update { quantity, price } => (Command::Update { by: seller(), details: details(quantity, price) }, None),
                 Step::Delete => (Command::Delete { by: seller() }, None),
                 Step::Reserve { order, quantity } => (Command::Reserve(claim(100 + order, quantity)), Some(order)),
-                Step::Sell { order } => (Command::Sell, Some(order)),
-                Step::Release { order } => (Command::Release, Some(order)),
+                Step::Sell { order } => (Command::Sell(claim(100 + order, 1)), Some(order)),
+                Step::Release { order } => (Command::Release(claim(100 + order, 1)), Some(order)),
+                Step::Restate { order, quantity, status } => (Command::Restate(claim(100 + order, quantity), status), Some(order)),
+                Step::Forsake { order } => (Command::Forsake, Some(order)),
             };
             let slot = order.map(usize::from);
             let hold = slot.and_then(|slot| holds[slot].clone());
             let before = ticket.clone();
             if let Ok(decision) = decide(Some(&ticket), hold.as_ref(), command, NOW) {
-                let rejected = decision.events.iter().any(|event| event.event_type() == EventType::TicketRejected);
-                prop_assert_eq!(rejected, decision.ticket.is_none(), "exactly a rejection leaves the ticket as it was");
+                let told = decision.events.iter().any(|event| event.event_type() != EventType::TicketRejected);
+                prop_assert_eq!(told, decision.ticket.is_some(), "others hear of every change of the ticket");
                 if let Some(next) = decision.ticket {
                     prop_assert_eq!(next.version, before.version.next());
                     ticket = next;

@@ -124,6 +124,10 @@ fn a_hold_keeps_its_bytes() {
         &hold(HoldState::Released, OrderStatus::Cancelled),
         "019394b60c0070008000000000000001019394b60c0070008000000000000003020306fb184702fd000031512eca0c00",
     );
+    holds(
+        &hold(HoldState::Refused, OrderStatus::Created),
+        "019394b60c0070008000000000000001019394b60c0070008000000000000003020401fb184702fd000031512eca0c00",
+    );
 }
 
 #[test]
@@ -182,7 +186,7 @@ fn values_that_make_no_sense_are_refused() {
         ordered_at_micros: 0,
     };
     assert!(Hold::decode(1, &codec::encode(&row)).is_ok());
-    let row = HoldV1 { state: 4, ..row };
+    let row = HoldV1 { state: 5, ..row };
     assert_eq!(
         Hold::decode(1, &codec::encode(&row)).err(),
         invalid("a hold's state is unknown")
