@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::access::{self, WithAccess};
 use crate::health::{Health, Probe};
 use crate::internal::{self, Guard, Inside};
+use crate::self_check::SelfCheck;
 use crate::{
     Built, Clock, Parts, Service, Settings, Shutdown, ShutdownTrigger, StartError, Task, description,
 };
@@ -63,12 +64,11 @@ pub async fn start<S: Service>(
     options: S::Options,
     shutdown: Shutdown,
 ) -> Result<Started, StartError> {
-    let guard = Guard::new(settings.operator_token.as_ref())
-        .map_err(|unfit| StartError::Failed(unfit.to_string()))?;
+    let how = How::of(settings)?;
     let clock = Clock::with_offset_ms(settings.clock_offset_ms);
     let parts = Parts::<S::Indexes>::open(settings, S::SOURCE, clock, shutdown).await?;
     match S::build(parts.clone(), options).await {
-        Ok(built) => Ok(run_parts::<S>(parts, built, guard)),
+        Ok(built) => Ok(run_parts::<S>(parts, built, how)),
         Err(error) => {
             close(parts).await;
             Err(error)
@@ -76,7 +76,25 @@ pub async fn start<S: Service>(
     }
 }
 
-fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>, guard: Guard) -> Started {
+/// What the settings say of how a service is looked after.
+struct How {
+    guard: Guard,
+    check_interval: Option<Duration>,
+}
+
+impl How {
+    fn of(settings: &Settings) -> Result<Self, StartError> {
+        let guard = Guard::new(settings.operator_token.as_ref())
+            .map_err(|unfit| StartError::Failed(unfit.to_string()))?;
+        let seconds = u64::from(settings.check_seconds);
+        Ok(Self {
+            guard,
+            check_interval: (seconds > 0).then(|| Duration::from_secs(seconds)),
+        })
+    }
+}
+
+fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>, how: How) -> Started {
     let Built {
         api,
         handler,
@@ -90,7 +108,12 @@ fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>, gua
     }));
     // Relay and consumers go on while the server drains, so that what is still decided is still published.
     let (trigger, stop) = ShutdownTrigger::new();
-    let relay = Relay::new(parts.bus.clone(), parts.store.clone(), S::SOURCE, Arc::clone(&handler));
+    let relay = Relay::new(
+        parts.bus.clone(),
+        parts.store.clone(),
+        S::SOURCE,
+        Arc::clone(&handler),
+    );
     let mut shared = vec![
         Task::new("relay", relay.run(stop.clone().wait())),
         Task::new("sweep", sweep(parts.clone(), stop.clone())),
@@ -102,6 +125,19 @@ fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>, gua
         shared.push(Task::new(consumer_name(source), run));
     }
     let alive = Arc::new(AtomicBool::new(true));
+    let probe = probe(&parts, Arc::clone(&alive));
+    let inside = Inside {
+        parts: parts.clone(),
+        probe: Arc::clone(&probe),
+        fact: S::fact,
+        outbox: Arc::default(),
+        checking: Arc::default(),
+        guard: how.guard,
+    };
+    if let Some(interval) = how.check_interval {
+        let checks = SelfCheck::new(inside.clone()).run(interval, stop.clone());
+        shared.push(Task::new("self-check", checks));
+    }
     let supervised = |task, stop: &Shutdown| supervise(S::SOURCE, task, stop.clone(), Arc::clone(&alive));
     let tasks = own
         .into_iter()
@@ -110,14 +146,6 @@ fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>, gua
         .collect();
     let (api, openapi) = api.split_for_parts();
     let openapi = description::complete(openapi, S::ABOUT, parts.access.cookies);
-    let probe = probe(&parts, Arc::clone(&alive));
-    let inside = Inside {
-        parts: parts.clone(),
-        probe: Arc::clone(&probe),
-        fact: S::fact,
-        outbox: Arc::default(),
-        guard,
-    };
     Started {
         source: S::SOURCE,
         api,

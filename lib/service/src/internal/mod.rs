@@ -5,7 +5,9 @@
 //! reached on their own ports from inside only. What changes something, costs a lot or hands out secrets wants the
 //! operator's token besides ([`Operator`]).
 
+mod backup;
 mod books;
+mod check;
 mod letters;
 mod operator;
 mod status;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::routing::get;
+use axum::routing::{get, post};
 use invariants::Fact;
 use store::{Indexes, StoredRow};
 
@@ -34,6 +36,7 @@ pub(crate) struct Inside<I: Indexes> {
     pub(crate) probe: Probe,
     pub(crate) fact: fn(&StoredRow) -> Option<Fact>,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) checking: Arc<check::Running>,
     pub(crate) guard: Guard,
 }
 
@@ -44,6 +47,7 @@ impl<I: Indexes> Clone for Inside<I> {
             probe: Arc::clone(&self.probe),
             fact: self.fact,
             outbox: Arc::clone(&self.outbox),
+            checking: Arc::clone(&self.checking),
             guard: self.guard.clone(),
         }
     }
@@ -60,6 +64,8 @@ pub(crate) fn router<I: Indexes>(inside: Inside<I>) -> Router {
         .route("/internal/status", get(status::status::<I>))
         .route("/internal/events", get(story::events::<I>))
         .route("/internal/books", get(books::books::<I>))
+        .route("/internal/backup", get(backup::backup::<I>))
+        .route("/internal/check", post(check::check::<I>))
         .route("/internal/dead-letters", get(letters::list::<I>))
         .route(
             "/internal/dead-letters/{source}/{id}",

@@ -9,9 +9,10 @@ use axum::response::Response;
 use bus::{Applied, Handler, Impossible};
 use errors::{FieldErrors, Problem};
 use events::{
-    Envelope, Event, EventType, KeyPublished, OrderId, SessionRevoked, Source, TicketId, Timestamp, Version,
+    Currency, Envelope, Event, EventType, KeyPublished, Money, OrderId, SessionRevoked, Source, TicketId,
+    Timestamp, UserId, Version,
 };
-use invariants::Fact;
+use invariants::{Fact, Listing};
 use serde::{Deserialize, Serialize};
 use service::http::{ETag, IfMatch, IfNoneMatch, Json, Path, Prefer};
 use service::{Built, Once, OrProblem as _, Parts, Reply, Service, StartError};
@@ -23,12 +24,35 @@ use utoipa_axum::router::OpenApiRouter;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct NoOptions {}
 
+/// The text of a note that breaks an invariant.
+pub(crate) const SOLD_TWICE: &str = "sold twice";
+
 /// A note: text with a version.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Note {
     id: TicketId,
     text: String,
     version: u64,
+}
+
+impl Note {
+    /// To the invariants a note is a ticket of one piece; with the right text, one that was sold twice.
+    fn fact(&self) -> Fact {
+        let listing = Listing {
+            seller_id: UserId::from_bytes(self.id.to_bytes()),
+            price: Money::from_minor(100, Currency::Usd).expect("a dollar is an amount"),
+            quantity: 1,
+            deleted: false,
+            words: 0,
+        };
+        Fact::Ticket(invariants::Ticket {
+            id: self.id,
+            version: Version(self.version),
+            listing,
+            reserved: 0,
+            sold: if self.text == SOLD_TWICE { 2 } else { 0 },
+        })
+    }
 }
 
 #[derive(bincode::Encode, bincode::Decode)]
@@ -102,8 +126,8 @@ impl Service for Notes {
     type Options = NoOptions;
     type Handler = Orders;
 
-    fn fact(_: &StoredRow) -> Option<Fact> {
-        None
+    fn fact(row: &StoredRow) -> Option<Fact> {
+        row.of::<Note>().map(Note::fact)
     }
 
     async fn build(parts: Parts<NoteCount>, _options: NoOptions) -> Result<Built<Orders>, StartError> {

@@ -7,6 +7,7 @@
 mod clocks;
 mod everyday;
 mod example;
+mod inside;
 mod overload;
 mod stall;
 mod world;

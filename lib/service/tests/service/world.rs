@@ -102,8 +102,13 @@ pub(crate) async fn ready(service: &Running) {
 }
 
 pub(crate) async fn with_key(world: &World) -> (Running, Running) {
+    with_key_and(world, &world.settings()).await
+}
+
+/// As [`with_key`], with other settings for the notes.
+pub(crate) async fn with_key_and(world: &World, settings: &Settings) -> (Running, Running) {
     let auth = Running::start::<SignsIn>(&world.settings()).await.unwrap();
-    let notes = Running::start::<Notes>(&world.settings()).await.unwrap();
+    let notes = Running::start::<Notes>(settings).await.unwrap();
     auth.client
         .post("/publish", &json!({"key_seed": 5}))
         .expect(200)
