@@ -178,25 +178,25 @@ impl Batch {
             Content::Deleted => return Ok(Step::Duplicate),
             Content::Undecodable { claims, why } => return self.undecodable(tx, item, *claims, why),
             Content::Passing(position) => tx.attempt(|tx| {
-                tx.advance(source, *position)?;
+                self.advance(tx, *position)?;
                 Ok(Step::Passed)
             }),
             Content::Newer { position, why } => tx.attempt(|tx| {
                 // Only if it is next does it stop anything; the attempt takes the step back.
-                tx.advance(source, *position)?;
+                self.advance(tx, *position)?;
                 Err(Failed::Stop(Stop::Newer(why.clone())))
             }),
             Content::Event(envelope) => {
                 let position = envelope.position;
                 if let Some(reason) = given_up {
                     tx.attempt(|tx| {
-                        tx.advance(source, position)?;
+                        self.advance(tx, position)?;
                         tx.bury(self.letter(tx, item, position.to_string(), Some(position), reason))?;
                         Ok(Step::Buried)
                     })
                 } else {
                     let caught = tx.attempt_catching(|tx| {
-                        tx.advance(source, position)?;
+                        self.advance(tx, position)?;
                         tx.caused_by(Some(Cause::new(source, position)));
                         tx.traced_by(envelope.traceparent.clone());
                         handler.apply(tx, envelope).map(Step::Applied).map_err(failed)
@@ -208,6 +208,21 @@ impl Batch {
             }
         };
         settled(tried)
+    }
+
+    /// Moves the cursor to an event that is about to be applied, within an epoch only: what a new epoch begins with is
+    /// told by a snapshot, and its first events alone would not make up for what the source has lost.
+    fn advance<I: Indexes>(&self, tx: &mut Txn<'_, I>, position: Position) -> Result<(), CursorError> {
+        let cursor = tx.cursor(self.source);
+        if position.epoch > cursor.epoch {
+            return Err(CursorError::Gap {
+                expected: Position {
+                    epoch: cursor.epoch,
+                    seq: cursor.seq.next(),
+                },
+            });
+        }
+        tx.advance(self.source, position)
     }
 
     /// An entry that is not what our programs write. It is recorded at once, under the id of its stream entry.
@@ -234,7 +249,7 @@ impl Batch {
             if let Some(seen) = seen.filter(|seen| self.is_answer(item, *seen)) {
                 let letter = self.letter(tx, item, position.to_string(), Some(position), why);
                 let passed = tx.attempt(|tx| {
-                    tx.advance(self.source, position)?;
+                    self.advance(tx, position)?;
                     tx.bury(letter)?;
                     // One letter is enough: this one says where the event belongs.
                     tx.delete::<DeadLetter>(&(self.source, seen.id.to_string()))?;
@@ -299,17 +314,25 @@ fn settled(attempt: Result<Step, Failed>) -> Result<Step, TransactError<Impossib
     }
 }
 
-/// What a handler's refusal means. Only what it says of the event itself counts as the event's fault.
 fn failed(error: TransactError<Impossible>) -> Failed {
+    match blame(error) {
+        Ok(reason) => Failed::Stop(Stop::Impossible(reason)),
+        Err(error) => Failed::Store(error),
+    }
+}
+
+/// What a handler's refusal means: the reason, if it is the fault of what was to be applied. Only what the handler says
+/// of that itself counts as such; all else is the store's, which can't be used.
+pub(crate) fn blame<E>(error: TransactError<Impossible>) -> Result<String, TransactError<E>> {
     match error {
-        TransactError::Refused(Impossible(reason)) => Failed::Stop(Stop::Impossible(reason)),
+        TransactError::Refused(Impossible(reason)) => Ok(reason),
         error @ (TransactError::Conflict
         | TransactError::Cursor(_)
         | TransactError::KeyReused
-        | TransactError::Panicked(_)) => Failed::Stop(Stop::Impossible(error.to_string())),
-        error @ (TransactError::Busy
-        | TransactError::Unknown(_)
-        | TransactError::Unavailable(_)
-        | TransactError::Damaged(_)) => Failed::Store(error),
+        | TransactError::Panicked(_)) => Ok(error.to_string()),
+        TransactError::Busy => Err(TransactError::Busy),
+        TransactError::Unknown(why) => Err(TransactError::Unknown(why)),
+        TransactError::Unavailable(why) => Err(TransactError::Unavailable(why)),
+        TransactError::Damaged(what) => Err(TransactError::Damaged(what)),
     }
 }

@@ -7,6 +7,8 @@
 //!
 //! It is not a queue worker: there is no parallel reader of a stream, because events are in order.
 
+mod missing;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
@@ -25,7 +27,8 @@ use crate::decode::Item;
 use crate::entry::{Entry, StreamId};
 use crate::errors::BusError;
 use crate::group::Group;
-use crate::handler::Handler;
+use crate::recovery::Recovery;
+use crate::restating::Restating;
 use crate::status::{SourceState, SourceStatus};
 
 /// How often an event that its handler calls impossible is tried before it is a dead letter.
@@ -51,6 +54,8 @@ pub struct Consumer<I: Indexes, H> {
     group: Group,
     /// Read and not done with; its entries are pending in Redis as well.
     held: Option<Batch>,
+    /// The snapshot that is being applied.
+    restating: Option<Restating>,
     asked: Option<Asked>,
     sighted: BTreeMap<Position, Sighting>,
     /// The source's last event, as far as it was seen.
@@ -75,6 +80,8 @@ pub struct Consumed {
     pub gaps: u64,
     /// How many dead letters were written.
     pub buried: u64,
+    /// How many entities of a snapshot were applied.
+    pub restated: u64,
     /// How long to wait before the next step, if that is not to be at once.
     pub pause: Option<Duration>,
 }
@@ -99,7 +106,7 @@ struct Asked {
     at: Instant,
 }
 
-impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
+impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
     /// The consumer of `source`'s events for `service`, whose store this is. There must be only one.
     pub fn new(bus: Bus, store: Store<I>, source: Source, service: Source, handler: Arc<H>) -> Self {
         let group = Group::new(&bus, source, service);
@@ -111,6 +118,7 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
             handler,
             group,
             held: None,
+            restating: None,
             asked: None,
             sighted: BTreeMap::new(),
             head: None,
@@ -198,7 +206,11 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
     async fn step(&mut self) -> Result<Consumed, ConsumeError> {
         let mut entries_read = 0;
         if self.held.is_none() {
-            let read = self.group.read(self.store.cursor(self.source)).await?;
+            if self.restating.is_some() {
+                return self.restate().await;
+            }
+            let cursor = self.store.cursor(self.source);
+            let read = self.group.read(cursor).await?;
             if read.joined {
                 // Whoever asked a Redis that has lost everything since has to ask again.
                 self.asked = None;
@@ -207,6 +219,10 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
             self.head = self.head.max(read.tail);
             if read.at_rest {
                 self.mind_rest(read.tail).await?;
+            }
+            let older_epoch = read.epoch.is_some_and(|epoch| epoch > cursor.epoch);
+            if read.looked && (older_epoch || self.state == SourceState::AwaitingResend) {
+                self.mind_snapshot(cursor).await?;
             }
             if read.entries.is_empty() {
                 return Ok(Consumed::default());
@@ -217,51 +233,6 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
         let mut consumed = self.settle().await?;
         consumed.read = entries_read;
         Ok(consumed)
-    }
-
-    /// All that the stream held has been read. If it ends beyond the cursor, what is missing will not come by
-    /// itself.
-    async fn mind_rest(&mut self, tail: Option<Position>) -> Result<(), BusError> {
-        let cursor = self.store.cursor(self.source);
-        let asked_lately = self.asked.is_some_and(|asked| {
-            asked.cursor == cursor && asked.at.elapsed() < Duration::from_millis(RESEND_MILLIS_MAX)
-        });
-        if tail.is_none_or(|tail| tail <= cursor) {
-            if self.state == SourceState::AwaitingResend {
-                // It was garbage that looked like an event beyond the end.
-                self.state = SourceState::Reading;
-            }
-        } else if !asked_lately {
-            self.ask_resend(cursor).await?;
-        }
-        Ok(())
-    }
-
-    /// An entry was dropped because something before it is missing: asks for that, but not again for what is
-    /// already on its way. `gap` is the last such entry of the batch.
-    async fn mind_gap(&mut self, gap: StreamId) -> Result<(), BusError> {
-        let cursor = self.store.cursor(self.source);
-        match self.asked {
-            // What was appended so long after the request, and still is not what was asked for, says that the
-            // request was lost. Entries of before the request say nothing, however long they take to read.
-            Some(asked) if asked.cursor == cursor && gap.millis < asked.id.millis + RESEND_MILLIS_MAX => {
-                Ok(())
-            }
-            Some(_) | None => self.ask_resend(cursor).await,
-        }
-    }
-
-    async fn ask_resend(&mut self, cursor: Position) -> Result<(), BusError> {
-        let id = self.group.ask_resend(cursor).await?;
-        tracing::info!(source = %self.source, group = %self.service, %cursor, "events are missing; asked for them");
-        self.count("bus_resend_requests_total", 1);
-        self.asked = Some(Asked {
-            id,
-            cursor,
-            at: Instant::now(),
-        });
-        self.state = SourceState::AwaitingResend;
-        Ok(())
     }
 
     fn hold(&mut self, entries: Vec<Entry>) {
@@ -373,6 +344,7 @@ impl<I: Indexes, H: Handler<I>> Consumer<I, H> {
             duplicates: outcome.duplicates,
             gaps: outcome.gaps,
             buried: outcome.buried,
+            restated: 0,
             pause: None,
         }
     }

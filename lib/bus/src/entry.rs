@@ -71,6 +71,12 @@ pub(crate) fn entries_read(reply: Value) -> Result<Vec<Entry>, BusError> {
     list(entries).ok_or(SHAPE)?.into_iter().map(entry).collect()
 }
 
+/// The entries in a reply to `XRANGE` or `XREVRANGE`.
+pub(crate) fn entries_ranged(reply: Value) -> Result<Vec<Entry>, BusError> {
+    const SHAPE: BusError = BusError::Shape("not a list of entries");
+    list(reply).ok_or(SHAPE)?.into_iter().map(entry).collect()
+}
+
 fn entry(value: Value) -> Result<Entry, BusError> {
     const SHAPE: BusError = BusError::Shape("not a stream entry");
     let mut parts = list(value).ok_or(SHAPE)?.into_iter();

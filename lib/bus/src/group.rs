@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use events::{Position, Source};
+use events::{Epoch, Position, Source};
 use failpoint::Point;
 use redis::{Cmd, Value, cmd};
 use tokio::time::Instant;
@@ -16,6 +16,8 @@ use crate::entry::{Entry, StreamId, entries_read};
 use crate::errors::BusError;
 use crate::link::Link;
 use crate::requests::{self, RequestKind};
+use crate::roll::{self, Roll};
+use crate::snapshot;
 use crate::stream::{self, ANSWER_SECONDS_MAX};
 
 /// How many entries are read, and applied in one transaction, at a time.
@@ -35,6 +37,10 @@ pub(crate) struct Group {
     group: Source,
     key: String,
     requests_key: String,
+    roll_key: String,
+    snapshot_key: String,
+    /// The roll that was answered last.
+    answered: Option<StreamId>,
     block_millis: u64,
     pending_interval: Duration,
     phase: Phase,
@@ -55,6 +61,10 @@ pub(crate) struct Read {
     pub(crate) joined: bool,
     /// Where the stream ended before the read, if that was looked at and could be read.
     pub(crate) tail: Option<Position>,
+    /// Whether that was looked at.
+    pub(crate) looked: bool,
+    /// The epoch in which the source writes, if that was looked at and is known.
+    pub(crate) epoch: Option<Epoch>,
     /// All that the stream held when its end was looked at has been delivered, now or before.
     pub(crate) at_rest: bool,
 }
@@ -79,6 +89,9 @@ impl Group {
             group,
             key: bus.keys().events(source),
             requests_key: bus.keys().requests(source),
+            roll_key: bus.keys().roll(source),
+            snapshot_key: bus.keys().snapshot(source, group),
+            answered: None,
             block_millis: READ_BLOCK_MILLIS,
             pending_interval: Duration::from_secs(PENDING_SECONDS),
             phase: Phase::Join,
@@ -119,6 +132,11 @@ impl Group {
             read.tail = stream::look(&mut self.link, &self.key, self.source)
                 .await?
                 .position;
+            read.epoch = self
+                .answer_roll(cursor)
+                .await?
+                .max(read.tail.map(|tail| tail.epoch));
+            read.looked = true;
             self.looked_at = Some(Instant::now());
         }
         read.entries = match self.next_entries().await {
@@ -171,6 +189,34 @@ impl Group {
         .await
     }
 
+    /// States the cursor, as on joining.
+    pub(crate) async fn state(&mut self, cursor: Position) -> Result<(), BusError> {
+        let kind = RequestKind::Statement;
+        requests::ask(&mut self.link, &self.requests_key, kind, self.group, cursor).await?;
+        Ok(())
+    }
+
+    /// Where a whole snapshot for this group stands, if there is one.
+    pub(crate) async fn snapshot(&mut self) -> Result<Option<Position>, BusError> {
+        let found = snapshot::look(&mut self.link, &self.snapshot_key).await?;
+        Ok(found.filter(|found| found.complete).map(|found| found.at))
+    }
+
+    /// The key of the snapshot for this group.
+    pub(crate) fn snapshot_key(&self) -> &str {
+        &self.snapshot_key
+    }
+
+    /// Takes the snapshot for this group away.
+    pub(crate) async fn drop_snapshot(&mut self) -> Result<(), BusError> {
+        self.link.run(cmd("DEL").arg(&self.snapshot_key)).await
+    }
+
+    /// The connection, for what is not read from the stream; no read is on its way over it between two steps.
+    pub(crate) fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
     /// Acknowledges what is done, over a connection on which no read can be in the way.
     pub(crate) async fn acknowledge(&mut self) -> Result<(), BusError> {
         if !self.acks.is_empty() {
@@ -198,17 +244,23 @@ impl Group {
             Err(error) if error.code() == Some("BUSYGROUP") => {}
             Err(error) => return Err(error),
         }
-        requests::ask(
-            &mut self.link,
-            &self.requests_key,
-            RequestKind::Statement,
-            self.group,
-            cursor,
-        )
-        .await?;
+        self.state(cursor).await?;
         self.joined = self.link.opened();
         self.begin_with_pending();
         Ok(())
+    }
+
+    /// States the cursor if the source's relay has called the roll since it was stated; gives the epoch in which the
+    /// source writes, as far as it says.
+    async fn answer_roll(&mut self, cursor: Position) -> Result<Option<Epoch>, BusError> {
+        let Some(Roll { id, epoch }) = roll::read(&mut self.link, &self.roll_key).await? else {
+            return Ok(None);
+        };
+        if self.answered != Some(id) {
+            self.state(cursor).await?;
+            self.answered = Some(id);
+        }
+        Ok(Some(epoch))
     }
 
     async fn next_entries(&mut self) -> Result<Vec<Entry>, BusError> {

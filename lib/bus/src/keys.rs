@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | `events:SOURCE` | stream: what that service has published; one group per reading service |
 //! | `requests:SOURCE` | stream: what consumers ask of that service's relay; read by the relay only, no group |
+//! | `roll:SOURCE` | string: the id of that relay's last roll call in its request stream; whoever has not answered it states its cursor |
+//! | `snapshot:SOURCE:GROUP` | stream: all that SOURCE has, for that one reader; see `snapshot.rs` |
 //! | `deadlines` | sorted set: order id by deadline in milliseconds; see [`crate::ScheduledSet`] |
 //!
 //! A prefix goes before each of them, so that tests can share a server; it is empty in production.
@@ -31,6 +33,16 @@ impl Keys {
     /// The stream in which consumers ask `source`'s relay.
     pub(crate) fn requests(&self, source: Source) -> String {
         format!("{}requests:{source}", self.prefix)
+    }
+
+    /// Which roll `source`'s relay has called last.
+    pub(crate) fn roll(&self, source: Source) -> String {
+        format!("{}roll:{source}", self.prefix)
+    }
+
+    /// The stream in which `source`'s relay tells `group` all that it has.
+    pub(crate) fn snapshot(&self, source: Source, group: Source) -> String {
+        format!("{}snapshot:{source}:{group}", self.prefix)
     }
 
     /// A scheduled set.

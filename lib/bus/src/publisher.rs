@@ -4,19 +4,25 @@
 //! (the last entry, what comes next) is only a guess that saves a look; the guarded append finds out whether
 //! it still holds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use events::{Position, Seq, Source};
 use failpoint::Point;
-use store::{Indexes, State, Store, StoreError};
+use store::{Indexes, Store, StoreError};
 use tokio::time::Instant;
 
 use crate::bus::Bus;
 use crate::entry::StreamId;
 use crate::errors::BusError;
 use crate::link::Link;
+use crate::recovery::Recovery;
 use crate::requests::{self, Request, RequestKind};
-use crate::stream::{self, ANSWER_SECONDS_MAX, Appended, Outgoing};
+use crate::roll::Readers;
+use crate::snapshots::Snapshots;
+use crate::standing::{Standing, Verdict};
+use crate::stream::{self, ANSWER_SECONDS_MAX, Appended, Outgoing, Tail};
+use crate::topology::readers;
 
 /// How much of envelopes goes into one append: enough to be rare, too little to hold Redis up.
 pub const RELAY_BYTES_MAX: usize = 1024 * 1024;
@@ -46,9 +52,12 @@ pub enum RelayError {
     /// The outbox can't be trimmed.
     #[error("the outbox can't be trimmed: {0}")]
     Trim(String),
-    /// The store has lost events that are known elsewhere; nothing may be published from it.
+    /// The store has lost events that are known elsewhere, and they can't be taken back; nothing may be published.
     #[error("{0}")]
     StoreOld(String),
+    /// The store has lost events, and could not take them back at this moment.
+    #[error("what the store has lost could not be taken back: {0}")]
+    Adopt(String),
 }
 
 /// Appends the events of one store to its stream.
@@ -58,6 +67,14 @@ pub(crate) struct Publisher<I: Indexes> {
     pub(crate) link: Link,
     pub(crate) key: String,
     pub(crate) requests_key: String,
+    roll_key: String,
+    pub(crate) readers: Readers,
+    pub(crate) standing: Standing<I>,
+    pub(crate) snapshots: Snapshots<I>,
+    /// Over which opening of the link the roll was called.
+    called_over: u64,
+    /// The end of the stream, from the look at it until the store was compared with it.
+    tail: Option<Tail>,
     /// Where the stream ends and what comes next; `None` when it must be looked at first.
     place: Option<Place>,
     requests_read: StreamId,
@@ -83,13 +100,19 @@ struct Resent {
 }
 
 impl<I: Indexes> Publisher<I> {
-    pub(crate) fn new(bus: &Bus, store: Store<I>, source: Source) -> Self {
+    pub(crate) fn new(bus: &Bus, store: Store<I>, source: Source, recovery: Arc<dyn Recovery<I>>) -> Self {
         Self {
+            standing: Standing::new(bus, store.clone(), source, Arc::clone(&recovery)),
+            snapshots: Snapshots::new(bus, store.clone(), source, recovery),
+            readers: Readers::new(source, readers(source).to_vec()),
             store,
             source,
             link: Link::new(bus.clone(), Duration::from_secs(ANSWER_SECONDS_MAX)),
             key: bus.keys().events(source),
             requests_key: bus.keys().requests(source),
+            roll_key: bus.keys().roll(source),
+            called_over: 0,
+            tail: None,
             place: None,
             requests_read: StreamId::default(),
             requests_heard: Some(StreamId::MAX),
@@ -98,7 +121,8 @@ impl<I: Indexes> Publisher<I> {
         }
     }
 
-    /// One step: looks where it must, takes requests when it is time, appends one batch.
+    /// One step: looks where it must, takes requests when it is time, compares the store with all that, appends one
+    /// batch, and makes a piece of a snapshot if one is needed.
     pub(crate) async fn publish_once(&mut self) -> Result<Relayed, RelayError> {
         let opened = self.link.opened();
         self.link.connection().await?;
@@ -110,6 +134,13 @@ impl<I: Indexes> Publisher<I> {
             self.requests_heard = Some(self.requests_heard.unwrap_or(self.requests_read));
             self.requests_read = StreamId::default();
         }
+        if self.called_over != self.link.opened() {
+            let head = self.head();
+            self.readers
+                .call(&mut self.link, &self.requests_key, head)
+                .await?;
+            self.called_over = self.link.opened();
+        }
         let compare = self
             .looked_at
             .is_none_or(|at| at.elapsed() >= Duration::from_secs(LOOK_SECONDS));
@@ -117,20 +148,48 @@ impl<I: Indexes> Publisher<I> {
             self.look().await?;
         }
         if compare {
+            self.readers.show(&mut self.link, &self.roll_key).await?;
             self.take_requests().await?;
             self.looked_at = Some(Instant::now());
         }
-        let result = self.append_batch(compare).await;
+        let result = self.go_on(compare).await;
         if result.is_err() {
             self.lose_place();
         }
         result
     }
 
+    /// Publishes if the store is as new as all that is known of it.
+    async fn go_on(&mut self, compare: bool) -> Result<Relayed, RelayError> {
+        let verdict = self
+            .standing
+            .mind(&mut self.link, &self.key, self.tail.as_ref(), &self.readers)
+            .await?;
+        self.tail = None;
+        match verdict {
+            Verdict::Current => {}
+            Verdict::TookBack => {
+                self.lose_place();
+                return Ok(Relayed {
+                    events: 0,
+                    more: true,
+                });
+            }
+            Verdict::Waits => return Ok(Relayed::default()),
+        }
+        let mut relayed = self.append_batch(compare).await?;
+        if compare {
+            self.snapshots.attend(&mut self.link, &self.readers).await?;
+        }
+        relayed.more |= self.snapshots.step(&mut self.link).await?;
+        Ok(relayed)
+    }
+
     /// The next step looks where the stream ends and goes on from there. A resend that has not begun would
     /// never begin, so that whoever asked for it must be heard when he asks again.
     fn lose_place(&mut self) {
         self.place = None;
+        self.tail = None;
         self.resent = self.resent.filter(|resent| resent.begun.is_some());
     }
 
@@ -163,13 +222,7 @@ impl<I: Indexes> Publisher<I> {
         let tail = stream::look(&mut self.link, &self.key, self.source).await?;
         let head = self.head();
         let next = match tail.position {
-            Some(position) if position > head => {
-                return Err(self.old(&format!(
-                    "the stream of {} goes on to {position}, but its store ends at {head}: the store is older than \
-                     what it has published",
-                    self.source
-                )));
-            }
+            // Beyond the head it is not gone on from, but taken back first.
             Some(position) if position.epoch == head.epoch => position.seq.next(),
             // Nothing of this epoch is there: all that is kept is published.
             Some(_) | None => self.oldest(),
@@ -180,6 +233,7 @@ impl<I: Indexes> Publisher<I> {
             last: tail.last,
             next,
         });
+        self.tail = Some(tail);
         Ok(())
     }
 
@@ -193,37 +247,22 @@ impl<I: Indexes> Publisher<I> {
                 return Ok(());
             }
             for request in requests {
-                self.take(request)?;
+                self.take(request);
             }
             self.requests_read = last;
         }
     }
 
-    fn take(&mut self, request: Request) -> Result<(), RelayError> {
-        let head = self.head();
-        if request.cursor > head {
-            return Err(self.old(&format!(
-                "{} has applied the events of {} up to {}, but its store ends at {head}: the store is older than \
-                 what it has published",
-                request.group, self.source, request.cursor
-            )));
-        }
+    fn take(&mut self, request: Request) {
+        self.readers.hear(&request);
         let heard = self.requests_heard.is_some_and(|heard| request.id <= heard);
         if request.kind == RequestKind::Statement || heard {
-            return Ok(());
+            return;
         }
-        let from = if request.cursor.epoch == head.epoch {
-            request.cursor.seq.next()
-        } else {
-            Seq(1)
-        };
-        if from < self.oldest() {
-            metrics::counter!("bus_resends_refused_total", "source" => self.source.as_str()).increment(1);
-            tracing::error!(
-                source = %self.source, group = %request.group, cursor = %request.cursor,
-                "a consumer lacks events that the outbox does not keep any more; it needs a snapshot"
-            );
-            return Ok(());
+        let from = request.cursor.seq.next();
+        if request.cursor.epoch != self.head().epoch || from < self.oldest() {
+            // What it lacks is not there: it gets a snapshot.
+            return;
         }
         let answered = self.resent.is_some_and(|resent| {
             from >= resent.from && resent.begun.is_none_or(|begun| request.id.millis < begun.millis)
@@ -239,7 +278,6 @@ impl<I: Indexes> Publisher<I> {
             place.next = from;
             self.resent = Some(Resent { from, begun: None });
         }
-        Ok(())
     }
 
     /// Appends what comes next, if there is something; otherwise, when asked to, only compares.
@@ -301,16 +339,5 @@ impl<I: Indexes> Publisher<I> {
 
     fn oldest(&self) -> Seq {
         self.store.oldest_outbox_seq().max(Seq(1))
-    }
-
-    fn old(&self, why: &str) -> RelayError {
-        let why = format!(
-            "{why}; put back the newer data, or, if this is meant to be a new system, give it a Redis of its own"
-        );
-        // Said once: this is found again at every step.
-        if !matches!(self.store.status().state, State::Old { .. }) {
-            self.store.mark_old(why.as_str());
-        }
-        RelayError::StoreOld(why)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use events::{Envelope, Event, Source};
+use events::{Envelope, Event, EventType, Source};
 use store::{Indexes, StoredRow, TransactError, Txn};
 
 use crate::{Applied, Handler, Impossible};
@@ -57,4 +57,68 @@ pub enum Adopted {
     Whole,
     /// Something that never travels is missing for good; said to the operator in these words.
     Without(String),
+}
+
+/// Nobody: concerns itself with nothing, and knows of no rows. For a relay beside a store that is not a service's, as
+/// tests have them; a store of its own that was set back does not come right by it.
+impl<I: Indexes> Handler<I> for () {
+    fn concerns(&self, _: EventType) -> bool {
+        false
+    }
+
+    fn apply(&self, _: &mut Txn<'_, I>, _: &Envelope) -> Result<Applied, TransactError<Impossible>> {
+        Impossible::because("nobody is here to apply it")
+    }
+}
+
+impl<I: Indexes> Recovery<I> for () {
+    fn adopt(&self, _: &mut Txn<'_, I>, _: &Envelope) -> Result<Adopted, TransactError<Impossible>> {
+        Impossible::because("nobody is here to take it back")
+    }
+
+    fn restate(&self, _: &StoredRow) -> Option<Event> {
+        None
+    }
+
+    fn forsake(
+        &self,
+        _: &mut Txn<'_, I>,
+        _: Source,
+        _: &HashSet<String>,
+    ) -> Result<(), TransactError<Impossible>> {
+        Ok(())
+    }
+}
+
+/// A handler that does not know yet how to recover.
+#[derive(Debug)]
+pub struct NotRecovering<H>(pub H);
+
+impl<I: Indexes, H: Handler<I>> Handler<I> for NotRecovering<H> {
+    fn concerns(&self, event_type: EventType) -> bool {
+        self.0.concerns(event_type)
+    }
+
+    fn apply(&self, tx: &mut Txn<'_, I>, envelope: &Envelope) -> Result<Applied, TransactError<Impossible>> {
+        self.0.apply(tx, envelope)
+    }
+}
+
+impl<I: Indexes, H: Handler<I>> Recovery<I> for NotRecovering<H> {
+    fn adopt(&self, tx: &mut Txn<'_, I>, envelope: &Envelope) -> Result<Adopted, TransactError<Impossible>> {
+        Recovery::<I>::adopt(&(), tx, envelope)
+    }
+
+    fn restate(&self, row: &StoredRow) -> Option<Event> {
+        Recovery::<I>::restate(&(), row)
+    }
+
+    fn forsake(
+        &self,
+        tx: &mut Txn<'_, I>,
+        source: Source,
+        stated: &HashSet<String>,
+    ) -> Result<(), TransactError<Impossible>> {
+        Recovery::<I>::forsake(&(), tx, source, stated)
+    }
 }

@@ -5,15 +5,17 @@
 //! was lost), shorter (Redis lost what it had not synced), or gone (`FLUSHALL`), and in each case going on
 //! after what is there is right, because the outbox keeps published events and consumers drop repeats.
 //!
-//! It never publishes what is not durable, never rewrites history, and stops when the stream or a reader is
-//! ahead of the store: then the store is an old one, and the events it would write are not those that were.
+//! It never publishes what is not durable, never rewrites history, and publishes nothing while the stream or a reader
+//! is ahead of the store: then the store was set back, and has to take back its own events first (`standing.rs`).
+//! Readers that events can't help any more get snapshots (`snapshots.rs`).
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use events::Source;
-use store::{Indexes, Store};
+use store::{Indexes, State, Store};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -21,9 +23,11 @@ use crate::backoff::Health;
 use crate::bus::Bus;
 use crate::link::Link;
 use crate::publisher::{LOOK_SECONDS, Publisher, RelayError, Relayed};
+use crate::recovery::Recovery;
 use crate::requests;
+use crate::roll::Readers;
+use crate::status::RelayNote;
 use crate::stream::ANSWER_SECONDS_MAX;
-use crate::topology::readers;
 use crate::trim;
 
 /// How often the stream and the outbox are trimmed.
@@ -48,20 +52,18 @@ pub struct Relay<I: Indexes> {
     bus: Bus,
     store: Store<I>,
     source: Source,
-    readers: Vec<Source>,
     publisher: Publisher<I>,
     trimmed_at: Instant,
 }
 
 impl<I: Indexes> Relay<I> {
-    /// The relay of `store`, which is `source`'s. There must be only one.
-    pub fn new(bus: Bus, store: Store<I>, source: Source) -> Self {
-        let publisher = Publisher::new(&bus, store.clone(), source);
+    /// The relay of `store`, which is `source`'s and recovers in this way. There must be only one.
+    pub fn new(bus: Bus, store: Store<I>, source: Source, recovery: Arc<impl Recovery<I>>) -> Self {
+        let publisher = Publisher::new(&bus, store.clone(), source, recovery);
         let relay = Self {
             bus,
             store,
             source,
-            readers: readers(source).to_vec(),
             publisher,
             trimmed_at: Instant::now(),
         };
@@ -69,11 +71,22 @@ impl<I: Indexes> Relay<I> {
         relay
     }
 
-    /// Whose groups the stream must have before it is trimmed, if not those of [`readers`].
+    /// Whose groups the stream must have before it is trimmed, and who must have spoken before a restored store serves,
+    /// if not those of [`crate::readers`].
     #[must_use]
     pub fn with_readers(mut self, readers: Vec<Source>) -> Self {
-        self.readers = readers;
+        self.publisher.readers = Readers::new(self.source, readers);
         self
+    }
+
+    /// Resolves when the store was compared with its stream and its readers for the first time. It adopts then, if it
+    /// lacks something, or refuses; before that, it may be older than it knows. Take it before [`Self::run`].
+    pub fn compared(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut compared = self.publisher.standing.compared();
+        async move {
+            // An error means that the relay is gone, and then there is nothing to wait for.
+            compared.wait_for(|compared| *compared).await.ok();
+        }
     }
 
     /// One step: looks where it must, takes requests when it is time, appends one batch.
@@ -102,11 +115,16 @@ impl<I: Indexes> Relay<I> {
     /// # Errors
     /// When Redis or the store do not do it.
     pub async fn trim_once(&mut self) -> Result<Trimmed, RelayError> {
+        let state = self.store.status().state;
+        if matches!(state, State::Adopting { .. } | State::Old { .. }) {
+            // What is in the stream may be all that is left of it.
+            return Ok(Trimmed::default());
+        }
         let entries = trim::trim(
             &mut self.publisher.link,
             &self.publisher.key,
             self.source,
-            &self.readers,
+            self.publisher.readers.expected(),
         )
         .await?;
         let mut trimmed = Trimmed {
@@ -192,7 +210,13 @@ impl<I: Indexes> Relay<I> {
         #[allow(clippy::cast_precision_loss, reason = "a gauge; exact up to 2^53 events")]
         metrics::gauge!("bus_unpublished_events", "source" => self.source.as_str())
             .set(head.seq.0.saturating_sub(relayed.seq.0) as f64);
-        self.bus.board().relay(relayed, connected, trouble);
+        self.bus.board().relay(RelayNote {
+            relayed,
+            trouble,
+            connected,
+            taken_back: self.publisher.standing.taken().clone(),
+            snapshots: self.publisher.snapshots.in_the_making(),
+        });
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use events::{Position, Source};
 
+use crate::standing::TakenBack;
+
 /// How the bus of one service is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BusStatus {
@@ -15,6 +17,10 @@ pub struct BusStatus {
     pub relayed: Position,
     /// Why the relay does not publish, if it does not.
     pub relay_trouble: Option<String>,
+    /// What the store has taken back from its stream since the start, if it was set back.
+    pub taken_back: TakenBack,
+    /// For which readers the relay makes a snapshot at the moment.
+    pub snapshots: Vec<Source>,
     /// The sources whose events this service reads.
     pub sources: Vec<SourceStatus>,
 }
@@ -53,6 +59,8 @@ pub enum SourceState {
     Reading,
     /// Events are missing; it has asked for them and drops what comes after them.
     AwaitingResend,
+    /// It applies a snapshot: what its source has takes the place of what was heard of it before.
+    Restating,
     /// Its own store can't be written; it holds what it has read and tries again.
     StoreUnavailable(String),
     /// It stands still, loudly: what comes next is of a schema that this program does not know yet.
@@ -65,6 +73,7 @@ impl fmt::Display for SourceState {
             Self::Connecting => f.write_str("connecting"),
             Self::Reading => f.write_str("reading"),
             Self::AwaitingResend => f.write_str("awaiting a resend"),
+            Self::Restating => f.write_str("applying a snapshot"),
             Self::StoreUnavailable(why) => write!(f, "the store can't be written: {why}"),
             Self::Stopped(why) => write!(f, "stopped: {why}"),
         }
@@ -83,11 +92,14 @@ struct Parts {
     sources: BTreeMap<Source, SourceNote>,
 }
 
-#[derive(Clone, Default)]
-struct RelayNote {
-    relayed: Position,
-    trouble: Option<String>,
-    connected: bool,
+/// How a relay is doing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RelayNote {
+    pub(crate) relayed: Position,
+    pub(crate) trouble: Option<String>,
+    pub(crate) connected: bool,
+    pub(crate) taken_back: TakenBack,
+    pub(crate) snapshots: Vec<Source>,
 }
 
 struct SourceNote {
@@ -96,12 +108,8 @@ struct SourceNote {
 }
 
 impl Board {
-    pub(crate) fn relay(&self, relayed: Position, connected: bool, trouble: Option<String>) {
-        self.lock().relay = Some(RelayNote {
-            relayed,
-            trouble,
-            connected,
-        });
+    pub(crate) fn relay(&self, note: RelayNote) {
+        self.lock().relay = Some(note);
     }
 
     pub(crate) fn source(&self, status: SourceStatus, connected: bool) {
@@ -112,14 +120,17 @@ impl Board {
 
     pub(crate) fn status(&self) -> BusStatus {
         let parts = self.lock();
-        let relay = parts.relay.clone();
-        let some_part_runs = relay.is_some() || !parts.sources.is_empty();
+        let some_part_runs = parts.relay.is_some() || !parts.sources.is_empty();
+        let connected = some_part_runs
+            && parts.relay.as_ref().is_none_or(|relay| relay.connected)
+            && parts.sources.values().all(|note| note.connected);
+        let relay = parts.relay.clone().unwrap_or_default();
         BusStatus {
-            connected: some_part_runs
-                && relay.as_ref().is_none_or(|relay| relay.connected)
-                && parts.sources.values().all(|note| note.connected),
-            relayed: relay.as_ref().map(|relay| relay.relayed).unwrap_or_default(),
-            relay_trouble: relay.and_then(|relay| relay.trouble),
+            connected,
+            relayed: relay.relayed,
+            relay_trouble: relay.trouble,
+            taken_back: relay.taken_back,
+            snapshots: relay.snapshots,
             sources: parts.sources.values().map(|note| note.status.clone()).collect(),
         }
     }
@@ -147,7 +158,11 @@ mod tests {
     fn connected_means_every_part_that_runs() {
         let board = Board::default();
         assert!(!board.status().connected, "nothing runs yet");
-        board.relay(at(1, 5), true, None);
+        board.relay(RelayNote {
+            relayed: at(1, 5),
+            connected: true,
+            ..RelayNote::default()
+        });
         assert!(board.status().connected);
         let status = |head| SourceStatus {
             source: Source::Auth,

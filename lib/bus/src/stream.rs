@@ -7,9 +7,9 @@
 use std::sync::LazyLock;
 
 use events::{Position, Seq, Source};
-use redis::{Script, Value};
+use redis::{Script, Value, cmd};
 
-use crate::entry::{StreamId, list, text};
+use crate::entry::{Entry, StreamId, entries_ranged, list, text};
 use crate::errors::BusError;
 use crate::head;
 use crate::link::Link;
@@ -62,12 +62,14 @@ return found
 });
 
 /// The end of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Tail {
     /// The last entry, whatever it is; none if the stream is empty or missing.
     pub(crate) last: Option<StreamId>,
     /// The position of the last entry that is an event of this stream, whatever was put behind it.
     pub(crate) position: Option<Position>,
+    /// What that event says, to be compared with what its outbox says.
+    pub(crate) envelope: Option<String>,
 }
 
 /// What became of an append.
@@ -124,6 +126,19 @@ pub(crate) async fn append(
     Ok(Appended::All(last))
 }
 
+/// The entries of the stream at `key` after `after`, oldest first, at most `count`.
+pub(crate) async fn page(
+    link: &mut Link,
+    key: &str,
+    after: StreamId,
+    count: usize,
+) -> Result<Vec<Entry>, BusError> {
+    let mut range = cmd("XRANGE");
+    range.arg(key).arg(format!("({after}")).arg("+");
+    range.arg("COUNT").arg(count);
+    entries_ranged(link.run::<Value>(&range).await?)
+}
+
 async fn look_back(link: &mut Link, key: &str, source: Source, entries: usize) -> Result<Tail, BusError> {
     const SHAPE: BusError = BusError::Shape("not the end of a stream");
     let mut connection = link.connection().await?;
@@ -142,11 +157,12 @@ async fn look_back(link: &mut Link, key: &str, source: Source, entries: usize) -
             return Err(SHAPE);
         };
         tail.last = tail.last.or(Some(id.parse()?));
-        tail.position = tail.position.or_else(|| {
+        if tail.position.is_none() {
             let seq = seq.parse().ok().map(Seq);
             let head = head::read(seq, &event_type, &envelope, source);
-            head.ok().map(|head| head.position)
-        });
+            tail.position = head.ok().map(|head| head.position);
+            tail.envelope = tail.position.map(|_| envelope);
+        }
     }
     Ok(tail)
 }

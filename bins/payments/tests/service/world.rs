@@ -315,7 +315,7 @@ fn play(source: Source, redis: &RedisServer, dir: &TempDir, clock: &Clock) -> (S
         clock: Arc::new(move || now.now()),
     };
     let bus = Bus::new(config).expect("a good address");
-    let relay = Relay::new(bus, store.clone(), source);
+    let relay = Relay::new(bus, store.clone(), source, Arc::new(()));
     let (trigger, shutdown) = ShutdownTrigger::new();
     let task = tokio::spawn(relay.run(shutdown.wait()));
     (store, Serving { trigger, task })

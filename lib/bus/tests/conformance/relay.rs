@@ -10,7 +10,7 @@ use testkit::{RedisServer, Reply};
 use crate::system::{CONVERGED, Notary, REQUESTS, STREAM, System, at, envelope, now, number_event};
 
 /// Relays until there is nothing left; gives how many events were appended.
-async fn drain(relay: &mut bus::Relay<()>) -> usize {
+async fn drain(relay: &mut bus::Relay<crate::system::Count>) -> usize {
     let mut events = 0;
     loop {
         let step = relay.relay_once().await.unwrap();

@@ -1,6 +1,6 @@
 //! A system of two services, as small as can be: expiration publishes numbers, orders writes them down.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +17,8 @@ use testkit::{RedisServer, Reply, TempDir, eventually, temp_dir};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::author::{self, Author};
+
 /// How long anything may take to come right again (I7).
 pub(crate) const CONVERGED: Duration = Duration::from_secs(10);
 pub(crate) const STREAM: &str = "events:expiration";
@@ -25,7 +27,7 @@ pub(crate) const REQUESTS: &str = "requests:expiration";
 /// A number that was applied, under the number of rows that were there before it.
 #[derive(Clone)]
 pub(crate) struct Note {
-    place: u64,
+    pub(crate) place: u64,
     pub(crate) number: i64,
 }
 
@@ -58,12 +60,24 @@ impl Record for Note {
 }
 
 #[derive(Default, PartialEq, Eq)]
-pub(crate) struct Count(u64);
+pub(crate) struct Count(u64, HashSet<i64>);
+
+impl Count {
+    pub(crate) fn knows(&self, number: i64) -> bool {
+        self.1.contains(&number)
+    }
+}
 
 impl Indexes for Count {
     fn apply(&mut self, change: &Change<'_>) {
         if let Some((before, after)) = change.of::<Note>() {
             self.0 = self.0 + u64::from(after.is_some()) - u64::from(before.is_some());
+            if let Some(note) = before {
+                self.1.remove(&note.number);
+            }
+            if let Some(note) = after {
+                self.1.insert(note.number);
+            }
         }
     }
     fn tables() -> Tables {
@@ -136,10 +150,11 @@ impl Handler<Count> for Notary {
 pub(crate) struct System {
     pub(crate) redis: RedisServer,
     pub(crate) bus: Bus,
-    pub(crate) expiration: Store<()>,
+    /// Keeps each number that it has published as a row.
+    pub(crate) expiration: Store<Count>,
     pub(crate) orders: Store<Count>,
     pub(crate) notary: Arc<Notary>,
-    dirs: (TempDir, TempDir),
+    pub(crate) dirs: (TempDir, TempDir),
 }
 
 /// Relay and consumer, running until they are stopped.
@@ -178,8 +193,14 @@ impl System {
         self.notary.moods.lock().unwrap().insert(number, mood);
     }
 
-    pub(crate) fn relay(&self) -> Relay<()> {
-        Relay::new(self.bus.clone(), self.expiration.clone(), Source::Expiration)
+    pub(crate) fn relay(&self) -> Relay<Count> {
+        let author = Arc::new(Author);
+        Relay::new(
+            self.bus.clone(),
+            self.expiration.clone(),
+            Source::Expiration,
+            author,
+        )
     }
 
     pub(crate) fn consumer(&self) -> Consumer<Count, Notary> {
@@ -221,7 +242,10 @@ impl System {
     pub(crate) async fn publish(&self, numbers: impl IntoIterator<Item = i64>) {
         let numbers: Vec<i64> = numbers.into_iter().collect();
         let published = self.expiration.transact(Context::new(now()), move |tx| {
-            numbers.iter().for_each(|number| tx.emit(number_event(*number)));
+            for number in numbers {
+                author::write_down(tx, number)?;
+                tx.emit(number_event(number));
+            }
             Ok::<_, TransactError<()>>(())
         });
         published.await.unwrap();
@@ -316,7 +340,7 @@ pub(crate) fn bus_at(url: &str) -> Bus {
     .unwrap()
 }
 
-fn open<I: Indexes>(source: Source, dir: &TempDir) -> Store<I> {
+pub(crate) fn open<I: Indexes>(source: Source, dir: &TempDir) -> Store<I> {
     Store::open(Options::new(source, dir.path())).unwrap()
 }
 

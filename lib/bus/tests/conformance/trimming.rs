@@ -7,7 +7,7 @@ use events::{Seq, Source};
 use store::{Context, Options, Store, TransactError};
 use testkit::{RedisServer, Reply, eventually, temp_dir};
 
-use crate::system::{CONVERGED, STREAM, System, at, bus_at, envelope, now, number_event};
+use crate::system::{CONVERGED, Count, STREAM, System, at, bus_at, envelope, now, number_event};
 
 /// Appends `count` entries that are `days` old, as Redis counts days.
 fn entries_of_days_ago(system: &System, days: u64, count: usize) -> Vec<String> {
@@ -141,7 +141,12 @@ async fn the_outbox_is_trimmed_only_when_all_of_it_is_published() {
         });
         published.await.unwrap();
     }
-    let mut relay = Relay::new(bus_at(&redis.url()), store.clone(), Source::Expiration);
+    let mut relay = Relay::new(
+        bus_at(&redis.url()),
+        store.clone(),
+        Source::Expiration,
+        std::sync::Arc::new(()),
+    );
     redis.kill();
     assert!(matches!(relay.trim_once().await, Err(RelayError::Bus(_))));
     redis.restart();
@@ -166,7 +171,7 @@ fn pending(system: &System) -> i64 {
     pending[0].integer().unwrap()
 }
 
-async fn relayed(relay: &mut Relay<()>) {
+async fn relayed(relay: &mut Relay<Count>) {
     while relay.relay_once().await.unwrap().more {}
 }
 
