@@ -22,6 +22,30 @@ impl ExpirationHandler {
     pub fn new(hints: Arc<Hints>) -> Self {
         Self { hints }
     }
+
+    /// Tells the alarm that an order's deadline is about to change.
+    pub(crate) fn changed(&self, order_id: OrderId) {
+        self.hints.push(order_id);
+    }
+
+    /// Decides what a command makes of an order's deadline, and stages it.
+    pub(crate) fn decided(
+        &self,
+        tx: &mut Txn<'_, DeadlineIndexes>,
+        order_id: OrderId,
+        command: Command,
+    ) -> Result<Applied, TransactError<Impossible>> {
+        let deadline = tx.get::<Deadline>(&order_id)?;
+        match domain::decide(deadline.as_ref(), command, tx.now()) {
+            Ok(decision) => {
+                stage(tx, order_id, decision)?;
+                self.changed(order_id);
+                Ok(Applied::Done)
+            }
+            Err(DeadlineError::Stale(reason)) => Ok(Applied::Stale(reason)),
+            Err(error @ DeadlineError::NotDue) => Err(TransactError::Refused(Impossible(error.to_string()))),
+        }
+    }
 }
 
 impl Handler<DeadlineIndexes> for ExpirationHandler {
@@ -43,16 +67,7 @@ impl Handler<DeadlineIndexes> for ExpirationHandler {
         let Some((order_id, command)) = command(&envelope.event) else {
             return Ok(Applied::Done);
         };
-        let deadline = tx.get::<Deadline>(&order_id)?;
-        match domain::decide(deadline.as_ref(), command, tx.now()) {
-            Ok(decision) => {
-                stage(tx, order_id, decision)?;
-                self.hints.push(order_id);
-                Ok(Applied::Done)
-            }
-            Err(DeadlineError::Stale(reason)) => Ok(Applied::Stale(reason)),
-            Err(error @ DeadlineError::NotDue) => Err(TransactError::Refused(Impossible(error.to_string()))),
-        }
+        self.decided(tx, order_id, command)
     }
 }
 

@@ -44,6 +44,15 @@ pub enum Command {
         /// When it was placed, by the orders service's clock.
         placed_at: Timestamp,
     },
+    /// After a loss an open order is stated anew: it can run out, whatever was announced about it before.
+    Reschedule {
+        /// Which.
+        order_id: OrderId,
+        /// Until when it must be paid, by the orders service's clock.
+        expires_at: Timestamp,
+        /// When it was placed, by the orders service's clock.
+        placed_at: Timestamp,
+    },
     /// The alarm rang.
     Fire,
     /// The orders service says that there is time left.
@@ -101,6 +110,11 @@ pub fn decide(
             expires_at,
             placed_at,
         } => schedule(deadline, order_id, expires_at, placed_at, now),
+        Command::Reschedule {
+            order_id,
+            expires_at,
+            placed_at,
+        } => reschedule(deadline, order_id, expires_at, placed_at, now),
         Command::Fire => fire(deadline, now),
         Command::Postpone { remaining } => postpone(deadline, remaining, now),
         Command::Settle => match deadline {
@@ -120,16 +134,36 @@ fn schedule(
     if deadline.is_some() {
         return Err(DeadlineError::Stale("this order's deadline is kept already"));
     }
+    Ok(Decision::Watch(waiting(order_id, expires_at, placed_at, now)))
+}
+
+fn reschedule(
+    deadline: Option<&Deadline>,
+    order_id: OrderId,
+    expires_at: Timestamp,
+    placed_at: Timestamp,
+    now: Timestamp,
+) -> Result<Decision, DeadlineError> {
+    let known = deadline.filter(|deadline| deadline.state == DeadlineState::Waiting);
+    if known.is_some_and(|deadline| deadline.expires_at == expires_at) {
+        return Err(DeadlineError::Stale(
+            "this order's deadline is waited for already",
+        ));
+    }
+    Ok(Decision::Watch(waiting(order_id, expires_at, placed_at, now)))
+}
+
+fn waiting(order_id: OrderId, expires_at: Timestamp, placed_at: Timestamp, now: Timestamp) -> Deadline {
     // Clocks may disagree. Where ours is behind, the order's own length counted from now would be too late only by
     // the time the event took; where ours is ahead, the stated moment would be too early, which the orders service
     // answers with `order:notdue`. The earlier of the two is never later than it must be.
     let due = expires_at.min(now.plus(expires_at.since(placed_at)));
-    Ok(Decision::Watch(Deadline {
+    Deadline {
         order_id,
         expires_at,
         due,
         state: DeadlineState::Waiting,
-    }))
+    }
 }
 
 fn fire(deadline: Option<&Deadline>, now: Timestamp) -> Result<Decision, DeadlineError> {

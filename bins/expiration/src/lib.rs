@@ -10,6 +10,7 @@ pub mod books;
 pub mod consumer;
 pub mod domain;
 pub mod hints;
+mod recovery;
 pub mod store;
 
 use std::sync::Arc;

@@ -54,19 +54,31 @@ impl Handler<OrderIndexes> for OrdersHandler {
                     Err(error) => not_applied(error),
                 }
             }
-            Some(Meaning::Order(id, command)) => {
-                let Some(order) = tx.get::<Order>(&id)? else {
-                    return not_applied(OrderError::NotFound);
-                };
-                match domain::decide(&order, command, tx.now()) {
-                    Ok(decision) => {
-                        stage(tx, Some(&order), decision)?;
-                        Ok(Applied::Done)
-                    }
-                    Err(error) => not_applied(error),
-                }
-            }
+            Some(Meaning::Order(id, command)) => decided(tx, id, command),
         }
+    }
+}
+
+/// Decides what a command makes of an order, and stages it.
+///
+/// # Errors
+/// [`Impossible`] when the state rules the command out.
+pub(crate) fn decided(
+    tx: &mut Txn<'_, OrderIndexes>,
+    id: OrderId,
+    command: Command,
+) -> Result<Applied, TransactError<Impossible>> {
+    let Some(order) = tx.get::<Order>(&id)? else {
+        // Nobody hears of an order before this store has it: this one was lost with a store that was given up for an
+        // older one, and what others still have of it ends when they hear that.
+        return Ok(Applied::Stale("this service knows no such order any more"));
+    };
+    match domain::decide(&order, command, tx.now()) {
+        Ok(decision) => {
+            stage(tx, Some(&order), decision)?;
+            Ok(Applied::Done)
+        }
+        Err(error) => not_applied(error),
     }
 }
 

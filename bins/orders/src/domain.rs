@@ -322,18 +322,22 @@ fn rejected(order: &Order, reason: RejectReason) -> Result<Decision, OrderError>
         OrderStatus::Cancelled => Err(OrderError::Stale(
             "the order was cancelled before it was rejected",
         )),
-        OrderStatus::AwaitingPayment
-        | OrderStatus::Accepted
-        | OrderStatus::Complete
-        | OrderStatus::Refunding => Err(OrderError::Impossible(
-            "an order whose pieces are held was rejected",
+        // Only after a loss: one of the two services was set back, and the pieces that the order had are another's now.
+        OrderStatus::AwaitingPayment => order.cancelled(CancelReason::Rejected),
+        OrderStatus::Accepted => Err(OrderError::Stale(
+            "the order is being paid: the tickets service rejects it again once it is complete",
         )),
+        OrderStatus::Complete => order.becomes(OrderStatus::Refunding, Event::OrderRefunding),
+        OrderStatus::Refunding => Err(OrderError::Stale("the order's money is on its way back")),
     }
 }
 
 fn payment_authorized(order: &Order) -> Result<Decision, OrderError> {
     match order.status {
-        OrderStatus::AwaitingPayment => order.becomes(OrderStatus::Accepted, Event::OrderAccepted),
+        // Nobody can pay an order that this service has not confirmed: one that is `created` was, and that was lost.
+        OrderStatus::AwaitingPayment | OrderStatus::Created => {
+            order.becomes(OrderStatus::Accepted, Event::OrderAccepted)
+        }
         // The payments service voids the authorisation when it hears that the order is over.
         OrderStatus::Cancelled => Err(OrderError::Stale(
             "the payment came after the order was cancelled",
@@ -341,9 +345,6 @@ fn payment_authorized(order: &Order) -> Result<Decision, OrderError> {
         OrderStatus::Accepted | OrderStatus::Complete | OrderStatus::Refunding => {
             Err(OrderError::Stale("the order is paid already"))
         }
-        OrderStatus::Created => Err(OrderError::Impossible(
-            "an order was paid before its pieces were held",
-        )),
     }
 }
 
@@ -352,6 +353,9 @@ fn payment_captured(order: &Order) -> Result<Decision, OrderError> {
         OrderStatus::Accepted => order.becomes(OrderStatus::Complete, Event::OrderCompleted),
         OrderStatus::Complete | OrderStatus::Refunding => {
             Err(OrderError::Stale("the order is complete already"))
+        }
+        OrderStatus::Cancelled if order.reason == Some(CancelReason::Refunded) => {
+            Err(OrderError::Stale("the money has gone back since"))
         }
         OrderStatus::Created | OrderStatus::AwaitingPayment | OrderStatus::Cancelled => Err(
             OrderError::Impossible("money was captured for an order that was not accepted"),

@@ -9,6 +9,7 @@ pub mod api;
 pub mod books;
 pub mod consumer;
 pub mod domain;
+mod recovery;
 pub mod store;
 
 use std::time::Duration;

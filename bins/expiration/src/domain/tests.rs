@@ -19,6 +19,14 @@ fn placed(at: Timestamp) -> Command {
     }
 }
 
+fn stated(at: Timestamp) -> Command {
+    Command::Reschedule {
+        order_id: order_id(),
+        expires_at: at.plus(HOLD),
+        placed_at: at,
+    }
+}
+
 fn watched(command: Command, now: Timestamp) -> Deadline {
     match decide(None, command, now).unwrap() {
         Decision::Watch(deadline) => deadline,
@@ -45,6 +53,8 @@ fn every_command_in_every_state() {
             NOW,
         ),
         ("settle", Command::Settle, NOW),
+        ("stated open", stated(NOW), NOW),
+        ("stated open, later", stated(NOW.plus(HOLD)), NOW.plus(HOLD)),
     ];
     let mut table = String::new();
     for (state, deadline) in [
