@@ -15,6 +15,7 @@ use crate::errors::{StoreError, TxnError};
 use crate::head::Meta;
 use crate::indexes::{Change, Indexes};
 use crate::outbox::{self, OutboxEntry, Span};
+use crate::reads::unreadable;
 use crate::record::{self, RawKey, Record, Row, SharedRow};
 use crate::state::Indexed;
 
@@ -59,6 +60,15 @@ pub(crate) struct Finished {
     pub(crate) slots: Slots,
     pub(crate) spans: Vec<Span>,
     pub(crate) meta: Meta,
+}
+
+impl Finished {
+    /// Takes back from the indexes what is staged: the batch is not written.
+    pub(crate) fn take_back<I: Indexes>(&self, indexed: &RwLock<Indexed<I>>) {
+        for slot in self.slots.values() {
+            note(indexed, slot.now.as_ref(), slot.base.as_ref());
+        }
+    }
 }
 
 impl Batch {
@@ -235,9 +245,7 @@ impl Batch {
         if self.slots.borrow().contains_key(raw) {
             return Ok(());
         }
-        let value = engine
-            .get(raw)
-            .map_err(|error| StoreError::Damaged(error.to_string().into()))?;
+        let value = engine.get(raw).map_err(|error| unreadable(&error))?;
         let base = match value {
             Some(value) => Some(std::sync::Arc::new(record::read_row::<R>(raw, &value)?) as SharedRow),
             None => None,

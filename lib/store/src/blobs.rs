@@ -18,7 +18,10 @@ use rustix::io::Errno;
 /// not need a file descriptor, or a process that has run out of them could not write any more.
 pub(crate) struct Blobs {
     dir: Dir,
+    /// The same directory, to sync it.
+    names: File,
     synced: HashSet<CString>,
+    largest_bytes: u64,
 }
 
 impl Blobs {
@@ -26,13 +29,25 @@ impl Blobs {
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         Ok(Self {
             dir: Dir::new(File::open(dir)?)?,
+            names: File::open(dir)?,
             synced: HashSet::new(),
+            largest_bytes: 0,
         })
     }
 
     /// Whether there was any file at the last sync.
     pub(crate) fn is_empty(&self) -> bool {
         self.synced.is_empty()
+    }
+
+    /// How many files there were at the last sync.
+    pub(crate) fn len(&self) -> usize {
+        self.synced.len()
+    }
+
+    /// How large the largest file was that was ever synced here.
+    pub(crate) fn largest_bytes(&self) -> u64 {
+        self.largest_bytes
     }
 
     /// Puts onto the disk what is not there yet. After an error nothing is known about what is new.
@@ -55,17 +70,21 @@ impl Blobs {
             present.insert(name.to_owned());
         }
         if fresh {
-            rustix::fs::fsync(self.dir.fd()?)?;
+            self.names.sync_all()?;
         }
         self.synced = present;
         Ok(())
     }
 
     /// Says whether the file is still there: sled removes it when its page has been rewritten, at any time.
-    fn sync_file(&self, name: &CStr) -> io::Result<bool> {
+    fn sync_file(&mut self, name: &CStr) -> io::Result<bool> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         match rustix::fs::openat(self.dir.fd()?, name, flags, Mode::empty()) {
-            Ok(file) => File::from(file).sync_all().map(|()| true),
+            Ok(file) => {
+                let file = File::from(file);
+                self.largest_bytes = self.largest_bytes.max(file.metadata()?.len());
+                file.sync_all().map(|()| true)
+            }
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(error.into()),
         }

@@ -32,6 +32,16 @@ const BLOBS_DIR: &str = "blobs";
 /// than sixteen rows, after some ten changes, and is too large beyond an eighth of a megabyte.
 const LARGE_ROW_BYTES: usize = 4 * 1024;
 
+/// How many rows a page has before it is split, with those that come before that is done.
+const ROWS_PER_PAGE_MAX: u64 = 28;
+
+/// What must be free on the disk beside what a batch writes: the log grows by segments of half a megabyte, and pages
+/// are moved when they are written.
+const ROOM_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
+/// How many pages that are too large for the log one batch writes anew, at most, in what is expected.
+const LARGE_PAGES_PER_BATCH_USUAL: u64 = 8;
+
 /// How long a handle that was given up may take to be gone, and how often that is looked at.
 const FREE_MILLIS_MAX: u64 = 2_000;
 const FREE_POLL_MILLIS: u64 = 10;
@@ -124,6 +134,15 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// When something can't be read.
     fn scan(&self, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError>;
+
+    /// Says whether there is what a batch needs: room, descriptors. Does nothing yet, so that a refusal harms nothing.
+    ///
+    /// # Errors
+    /// When there is not.
+    fn prepare(&self, writes: &[Write]) -> Result<(), EngineError> {
+        let _ = writes;
+        Ok(())
+    }
 
     /// Applies all of a batch, or, after a crash, none of it.
     ///
@@ -247,12 +266,39 @@ impl Sled {
     /// Refuses a batch that may need a file for a large page while no descriptor is left to make it with. sled
     /// would fail in the middle of it, and would then wait for ever when its handle is dropped.
     fn check_descriptors(&self, writes: &[Write]) -> Result<(), EngineError> {
-        let large = |(_, value): &Write| value.as_ref().is_some_and(|value| value.len() >= LARGE_ROW_BYTES);
-        if !self.blobs()?.is_empty() || writes.iter().any(large) {
+        if !self.blobs()?.is_empty() || writes.iter().any(is_large) {
             self.file.try_clone()?;
         }
         Ok(())
     }
+
+    /// Refuses a batch for which there may be no room. sled's handle does not survive a full disk, and can't be opened
+    /// again before there is room; as it is, reading goes on.
+    fn check_room(&self, writes: &[Write]) -> Result<(), EngineError> {
+        let bytes_of = |(key, value): &Write| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
+        let bytes: u64 = writes.iter().map(bytes_of).sum();
+        let large: u64 = writes.iter().filter(|write| is_large(write)).map(bytes_of).sum();
+        let blobs = self.blobs()?;
+        let pages = (blobs.len().min(writes.len()) as u64).min(LARGE_PAGES_PER_BATCH_USUAL);
+        let needed = ROOM_BYTES_MIN + bytes * 2 + large * ROWS_PER_PAGE_MAX + blobs.largest_bytes() * pages;
+        drop(blobs);
+        let disk = rustix::fs::fstatvfs(&self.file).map_err(std::io::Error::from)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < needed {
+            return Err(EngineError {
+                message: format!(
+                    "the disk has no room left: {free} bytes are free and {needed} may be needed"
+                ),
+                outside: true,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a row may make its page too large for the log.
+fn is_large((_, value): &Write) -> bool {
+    value.as_ref().is_some_and(|value| value.len() >= LARGE_ROW_BYTES)
 }
 
 impl Engine for Sled {
@@ -272,8 +318,12 @@ impl Engine for Sled {
         })
     }
 
+    fn prepare(&self, writes: &[Write]) -> Result<(), EngineError> {
+        self.check_descriptors(writes)?;
+        self.check_room(writes)
+    }
+
     fn apply(&self, writes: Vec<Write>) -> Result<(), EngineError> {
-        self.check_descriptors(&writes)?;
         guarded(|| {
             let mut batch = sled::Batch::default();
             for (key, value) in writes {
@@ -287,6 +337,9 @@ impl Engine for Sled {
     }
 
     fn flush(&self) -> Result<(), EngineError> {
+        // The large pages of a batch come before what names them: the kernel may put the log onto the disk at once,
+        // and a power cut would then leave a batch that is complete but for pages that sled passes over in silence.
+        self.blobs()?.sync()?;
         guarded(|| {
             self.db.flush()?;
             Ok(())

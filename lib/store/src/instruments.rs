@@ -13,6 +13,7 @@ pub(crate) struct Instruments {
     transactions: Counter,
     refused: Counter,
     failures: Counter,
+    batches_refused: Counter,
     waiting: Gauge,
     outbox_head: Gauge,
     keys: Gauge,
@@ -28,6 +29,7 @@ impl Instruments {
             transactions: counter!("store_transactions_total", "store" => store),
             refused: counter!("store_transactions_refused_total", "store" => store),
             failures: counter!("store_failures_total", "store" => store),
+            batches_refused: counter!("store_batches_refused_total", "store" => store),
             waiting: gauge!("store_transactions_waiting", "store" => store),
             outbox_head: gauge!("store_outbox_head", "store" => store),
             keys: gauge!("store_rows", "store" => store),
@@ -52,6 +54,11 @@ impl Instruments {
     /// Writing a batch failed.
     pub(crate) fn failed(&self) {
         self.failures.increment(1);
+    }
+
+    /// A batch was refused for lack of room or descriptors.
+    pub(crate) fn refused_batch(&self) {
+        self.batches_refused.increment(1);
     }
 
     /// This is durable now.

@@ -12,6 +12,8 @@ pub const TRANSACTIONS_WAITING_MAX: usize = 16_384;
 /// How a batch ended.
 pub(crate) enum Outcome {
     Durable,
+    /// It was not written at all.
+    Refused(Arc<str>),
     Unknown(Arc<str>),
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Shared<I> {
     durable: Mutex<Durable>,
     /// The rows of the batch that is being written: until it is durable, readers see what was before.
     pub(crate) hidden: RwLock<Slots>,
+    /// Why the last batch was refused before it was written, if it was.
+    refusing: Mutex<Option<Arc<str>>>,
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) durable_position: watch::Sender<Position>,
     pub(crate) instruments: Instruments,
@@ -66,6 +68,7 @@ impl<I> Shared<I> {
             durable_position: watch::Sender::new(durable.meta.position()),
             durable: Mutex::new(durable),
             hidden: RwLock::default(),
+            refusing: Mutex::default(),
             watchers: Arc::default(),
             instruments,
         }
@@ -83,6 +86,11 @@ impl<I> Shared<I> {
     /// Who listens to the writer.
     pub(crate) fn tees(&self) -> MutexGuard<'_, Tees<I>> {
         self.tees.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the last batch was refused before it was written, if it was.
+    pub(crate) fn refusing(&self) -> MutexGuard<'_, Option<Arc<str>>> {
+        self.refusing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hides a batch's rows from readers before it is applied.

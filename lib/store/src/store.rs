@@ -77,6 +77,9 @@ pub struct Status {
     pub waiting: usize,
     /// Whether it serves.
     pub state: State,
+    /// Why the last batch was refused, if it was: no room on the disk, no file descriptor. Reading goes on then, and so
+    /// does writing as soon as the cause is gone.
+    pub refusing: Option<Arc<str>>,
     /// The writer has ended, or can't ever go on, without [`Store::close`]: the store is closed until the process is started anew,
     /// so that whoever watches over the process should take it for dead.
     pub writer_died: bool,
@@ -233,6 +236,7 @@ impl<I: Indexes> Store<I> {
                 answer: Box::new(move |outcome: &Outcome| {
                     let result = match (outcome, result) {
                         (Outcome::Durable, result) => result,
+                        (Outcome::Refused(why), _) => Err(TransactError::Unavailable(Arc::clone(why))),
                         (Outcome::Unknown(why), Ok(_)) => Err(TransactError::Unknown(Arc::clone(why))),
                         // A refusal staged nothing, but it may rest on what the failed batch had staged.
                         (Outcome::Unknown(why), Err(_)) => Err(TransactError::Unavailable(Arc::clone(why))),
@@ -350,6 +354,7 @@ impl<I: Indexes> Store<I> {
             dead_letters: durable.dead_letters,
             waiting,
             state,
+            refusing: self.shared.refusing().clone(),
             writer_died: self.shared.health.writer_died(),
         }
     }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use failpoint::Point;
 
 use crate::batch::{Batch, Finished};
-use crate::engine::{Engine, EngineError};
+use crate::codec::ROW_BYTES_MAX;
+use crate::engine::{Engine, EngineError, Write};
 use crate::errors::panic_message;
 use crate::head::{HeadFile, Meta};
 use crate::health::State;
@@ -44,6 +45,8 @@ pub enum Wrote {
         /// How many.
         transactions: usize,
     },
+    /// There was not what the batch needs (room, descriptors): nothing of it was written.
+    Refused,
     /// Writing failed; the next step opens the engine again.
     Failed,
     /// The engine is open again.
@@ -88,7 +91,7 @@ impl<I: Indexes> Writer<I> {
         let mut pause = None;
         while self.shared.queue.wait(pause) {
             pause = match self.write_once() {
-                Wrote::Nothing | Wrote::Batch { .. } | Wrote::Reopened => {
+                Wrote::Nothing | Wrote::Batch { .. } | Wrote::Refused | Wrote::Reopened => {
                     pause_millis = REOPEN_MILLIS_MIN;
                     None
                 }
@@ -131,11 +134,14 @@ impl<I: Indexes> Writer<I> {
             self.shared.queue.len(),
         );
         let (outcome, wrote) = match written {
-            Ok(finished) => {
-                if let Some(finished) = finished {
-                    self.publish(finished);
-                }
+            Ok(Written::Durable(finished)) => {
+                self.publish(*finished);
                 (Outcome::Durable, Wrote::Batch { transactions })
+            }
+            Ok(Written::Nothing) => (Outcome::Durable, Wrote::Batch { transactions }),
+            Ok(Written::Refused(why)) => {
+                self.refuse(&why);
+                (Outcome::Refused(why), Wrote::Refused)
             }
             Err(error) => (Outcome::Unknown(self.fail(&error)), Wrote::Failed),
         };
@@ -148,6 +154,9 @@ impl<I: Indexes> Writer<I> {
 
     /// Makes known what has just become durable: to readers, to those who wait for a row, to the relay.
     fn publish(&self, finished: Finished) {
+        if self.shared.refusing().take().is_some() {
+            tracing::info!(store = %self.shared.options.source, "the store can be written again");
+        }
         let Finished { spans, meta, .. } = finished;
         if let Err(error) = self.head.write(meta) {
             // The store is ahead of its head file then, which is as after a kill: nothing is lost by it.
@@ -185,6 +194,15 @@ impl<I: Indexes> Writer<I> {
             }
         }
         self.shared.watchers.wake(slots.keys());
+    }
+
+    /// There is not what the batch needs. Said once, not with every batch that comes until there is.
+    fn refuse(&self, why: &Arc<str>) {
+        self.shared.instruments.refused_batch();
+        let before = self.shared.refusing().replace(Arc::clone(why));
+        if before.is_none() {
+            tracing::error!(store = %self.shared.options.source, %why, "the store can't be written; reading goes on");
+        }
     }
 
     /// Gives the engine's handle up.
@@ -304,26 +322,31 @@ fn run_all<I: Indexes>(
     Ok(batch)
 }
 
+/// What became of a batch.
+enum Written {
+    /// It changes nothing.
+    Nothing,
+    /// It is on the disk.
+    Durable(Box<Finished>),
+    /// There is not what it needs; nothing was done.
+    Refused(Arc<str>),
+}
+
 /// Writes a batch, and returns when it is on the disk. Readers see what was before until it is published.
 fn write<I: Indexes>(
     shared: &Shared<I>,
     engine: &dyn Engine,
     durable: Meta,
     batch: Batch,
-) -> Result<Option<Finished>, EngineError> {
+) -> Result<Written, EngineError> {
     let Some(mut finished) = batch.finish(durable) else {
-        return Ok(None);
+        return Ok(Written::Nothing);
     };
-    if let Some((key, _)) = finished.writes.iter().find(|(_, value)| {
-        value
-            .as_ref()
-            .is_some_and(|value| value.len() > crate::codec::ROW_BYTES_MAX)
-    }) {
-        let table = char::from(*key.first().unwrap_or(&b'?'));
-        return Err(EngineError::new(format!(
-            "a row of table {table:?} has grown beyond {} bytes",
-            crate::codec::ROW_BYTES_MAX
-        )));
+    if let Some(why) =
+        too_long(&finished.writes).or_else(|| Some(engine.prepare(&finished.writes).err()?.to_string()))
+    {
+        finished.take_back(&shared.indexed);
+        return Ok(Written::Refused(why.into()));
     }
     failpoint::reach(Point::BeforeBatch);
     let writes = std::mem::take(&mut finished.writes);
@@ -342,5 +365,16 @@ fn write<I: Indexes>(
     engine.sync()?;
     failpoint::reach(Point::AfterSync);
     shared.instruments.synced(started.elapsed());
-    Ok(Some(finished))
+    Ok(Written::Durable(Box::new(finished)))
+}
+
+/// A row that could not be read again.
+fn too_long(writes: &[Write]) -> Option<String> {
+    let (key, _) = writes
+        .iter()
+        .find(|(_, value)| value.as_ref().is_some_and(|value| value.len() > ROW_BYTES_MAX))?;
+    let table = char::from(*key.first().unwrap_or(&b'?'));
+    Some(format!(
+        "a row of table {table:?} has grown beyond {ROW_BYTES_MAX} bytes"
+    ))
 }

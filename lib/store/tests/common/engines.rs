@@ -11,6 +11,7 @@ use store::engine::{Engine, EngineError, OpenEngine, Visit, Write};
 /// A step of writing at which an engine can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
+    Prepare,
     Apply,
     Flush,
     Sync,
@@ -113,6 +114,10 @@ impl Engine for FaultyEngine {
     }
     fn scan(&self, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError> {
         self.inner.scan(from, visit)
+    }
+    fn prepare(&self, writes: &[Write]) -> Result<(), EngineError> {
+        self.faults.check(Step::Prepare)?;
+        self.inner.prepare(writes)
     }
     fn apply(&self, writes: Vec<Write>) -> Result<(), EngineError> {
         self.faults.check(Step::Apply)?;

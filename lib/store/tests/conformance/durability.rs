@@ -60,7 +60,7 @@ pub(crate) fn after_a_failure_the_outcome_is_unknown_and_the_store_recovers(plac
             Step::Apply => 10,
             Step::Flush => 20,
             Step::Sync => 30,
-            Step::Open => unreachable!("not among them"),
+            Step::Prepare | Step::Open => unreachable!("not among them"),
         };
         let rows_before = store.totals().accounts;
         place.faults.fail(step, true);
@@ -95,6 +95,54 @@ pub(crate) fn after_a_failure_the_outcome_is_unknown_and_the_store_recovers(plac
         assert_eq!(store.get(number).is_some(), survived);
         assert!(store.get(number + 1).is_some());
     }
+}
+
+pub(crate) fn a_batch_for_which_there_is_no_room_changes_nothing_and_reading_goes_on(place: &Place) {
+    let mut store = place.open();
+    store.put(None, account(1, 1, 10)).unwrap();
+    store
+        .transact(|txn| Ok(txn.advance(Source::Orders, position(1))?))
+        .unwrap();
+    let before = (store.totals(), store.store.status().batches);
+    place.faults.fail(Step::Prepare, true);
+    for _ in 0..2 {
+        let put = store.submit(|txn| {
+            txn.put(Some(Version(1)), account(1, 2, 11))?;
+            txn.put(None, account(2, 1, 20))?;
+            txn.advance(Source::Orders, position(2))?;
+            txn.emit(event(1));
+            Ok(())
+        });
+        let refused = store.submit::<()>(|_| Err(TransactError::Refused("no")));
+        let looked = store.submit(|txn| Ok(txn.get::<Account>(&id(1))?));
+        assert_eq!(store.writer.write_once(), Wrote::Refused);
+        assert!(matches!(put.get(), Err(TransactError::Unavailable(_))));
+        // It may rest on what the refused ones had staged.
+        assert!(matches!(refused.get(), Err(TransactError::Unavailable(_))));
+        assert!(matches!(looked.get(), Err(TransactError::Unavailable(_))));
+        let status = store.store.status();
+        assert!(matches!(status.state, State::Serving));
+        assert!(status.refusing.is_some_and(|why| why.contains("Prepare fails")));
+        assert_eq!((store.totals(), status.batches), before);
+        assert_eq!(store.get(1), Some(account(1, 1, 10)));
+        assert_eq!(store.store.cursor(Source::Orders), position(1));
+        assert!(store.store.check_blocking().unwrap().is_good());
+    }
+    // What writes nothing needs no room.
+    assert_eq!(
+        store.transact(|txn| Ok(txn.get::<Account>(&id(1))?)).unwrap(),
+        Some(account(1, 1, 10))
+    );
+    place.faults.fail(Step::Prepare, false);
+    store
+        .transact(|txn| {
+            txn.put(Some(Version(1)), account(1, 2, 11))?;
+            txn.emit(event(1));
+            Ok(txn.advance(Source::Orders, position(2))?)
+        })
+        .unwrap();
+    assert!(store.store.status().refusing.is_none());
+    assert_eq!(store.store.status().head, Seq(1));
 }
 
 pub(crate) fn an_index_that_panics_is_rebuilt(place: &Place) {

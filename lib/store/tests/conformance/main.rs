@@ -63,6 +63,7 @@ conformance!(
     durability::{
         readers_see_only_what_is_durable,
         after_a_failure_the_outcome_is_unknown_and_the_store_recovers,
+        a_batch_for_which_there_is_no_room_changes_nothing_and_reading_goes_on,
         an_index_that_panics_is_rebuilt,
         everything_is_there_again_after_a_reopening,
         an_old_store_does_not_serve,
