@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use events::{OrderStatus, Source, TicketId};
 
 use crate::ledger::Ledger;
-use crate::{Hold, HoldState, Invariant, Ticket, Violation};
+use crate::{Hold, HoldState, Invariant, Ticket, Tolerance, Violation};
 
-pub(crate) fn check(ledger: &Ledger<'_>, found: &mut Vec<Violation>) {
+pub(crate) fn check(ledger: &Ledger<'_>, tolerance: Tolerance, found: &mut Vec<Violation>) {
     for ticket in ledger.tickets.values() {
         oversold(ticket, found);
-        counted_as_held(ticket, ledger.holds_of_ticket(ticket.id), found);
+        counted_as_held(ticket, ledger.holds_of_ticket(ticket.id), tolerance, found);
     }
     held_twice(ledger, found);
     held_for_what_was_ordered(ledger, found);
@@ -31,7 +31,7 @@ fn oversold(ticket: &Ticket, found: &mut Vec<Violation>) {
 }
 
 /// What the ticket counts is the sum of its holds. Holds and ticket are written together, but may be read apart.
-fn counted_as_held(ticket: &Ticket, holds: &[&Hold], found: &mut Vec<Violation>) {
+fn counted_as_held(ticket: &Ticket, holds: &[&Hold], tolerance: Tolerance, found: &mut Vec<Violation>) {
     let sum = |state| {
         pieces(
             holds
@@ -49,7 +49,11 @@ fn counted_as_held(ticket: &Ticket, holds: &[&Hold], found: &mut Vec<Violation>)
                 "Ticket {id} counts {counted} pieces as {word}, and its holds amount to {held}",
                 id = ticket.id,
             );
-            found.push(Violation::pending(Invariant::I1, &[&ticket.id], &what));
+            found.push(if tolerance.is_of_one_moment {
+                Violation::broken(Invariant::I1, &[&ticket.id], &what)
+            } else {
+                Violation::pending(Invariant::I1, &[&ticket.id], &what)
+            });
         }
     }
 }

@@ -46,7 +46,7 @@ use crate::ledger::Ledger;
 pub fn check(books: &Books, now: Timestamp, tolerance: Tolerance) -> Vec<Violation> {
     let ledger = Ledger::new(books);
     let mut found = Vec::new();
-    holds::check(&ledger, &mut found);
+    holds::check(&ledger, tolerance, &mut found);
     money::check(&ledger, now, tolerance, &mut found);
     deadlines::check(&ledger, now, tolerance, &mut found);
     versions::check(books, &mut found);

@@ -55,6 +55,9 @@ pub struct Tolerance {
     pub deadline: Duration,
     /// How long money may be on its way: a capture, a refund, the undoing of what is at Stripe.
     pub money: Duration,
+    /// Each service's facts are of one moment, as in a copy of its store: what its own rows say of each other must be
+    /// right then, and is broken if it is not.
+    pub is_of_one_moment: bool,
 }
 
 impl Tolerance {
@@ -62,16 +65,24 @@ impl Tolerance {
     pub const USUAL: Self = Self {
         deadline: Duration::from_secs(5),
         money: Duration::from_secs(90),
+        is_of_one_moment: false,
     };
     /// Counted from when a fault has healed.
     pub const AFTER_FAULT: Self = Self {
         deadline: Duration::from_secs(30),
         money: Duration::from_secs(90),
+        is_of_one_moment: false,
     };
     /// Everything must have ended: for a system that has come to rest.
     pub const NONE: Self = Self {
         deadline: Duration::ZERO,
         money: Duration::ZERO,
+        is_of_one_moment: false,
+    };
+    /// For copies of stores at rest.
+    pub const OF_COPIES: Self = Self {
+        is_of_one_moment: true,
+        ..Self::USUAL
     };
 }
 

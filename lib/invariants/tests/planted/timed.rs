@@ -5,7 +5,7 @@ use std::time::Duration;
 use events::{OrderStatus, Timestamp};
 use invariants::{Books, Fact, PaymentState, Severity, Tolerance, check};
 
-use crate::world::{EXPIRES, NOW, books, order_id, payment, payment_id, sentences, with};
+use crate::world::{EXPIRES, NOW, books, order_id, payment, sentences, ticket, with};
 
 /// What is found when every service's clock shows `now`.
 fn found_at(mut books: Books, now: Timestamp, tolerance: Tolerance) -> Vec<String> {
@@ -113,5 +113,20 @@ fn i2_an_authorisation_that_is_not_voided_in_time() {
         let at_rest = found_at(orphan, after(NOW, 1), Tolerance::NONE);
         assert_eq!(at_rest.len(), 1, "at rest nothing is on its way: {at_rest:?}");
     }
-    assert_ne!(payment_id(1), payment_id(2));
+}
+
+#[test]
+fn i1_what_one_store_says_at_one_moment_is_right_or_broken() {
+    let miscounted = with(books(OrderStatus::AwaitingPayment), |fact| match fact {
+        Fact::Ticket(_) => Some(Fact::Ticket(ticket(2, 0))),
+        other => Some(other),
+    });
+    for (tolerance, severity) in [
+        (Tolerance::USUAL, Severity::Pending),
+        (Tolerance::OF_COPIES, Severity::Broken),
+    ] {
+        let found = check(&miscounted, NOW, tolerance);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].severity, severity);
+    }
 }
