@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["events", "errors", "session", "store", "bus", "invariants"],
     ),
     ("testkit", &[]),
+    ("manifests", &[]),
     (
         "auth",
         &[
@@ -70,6 +71,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "payments",
         &[
             "events",
+            "failpoint",
             "errors",
             "session",
             "store",
@@ -88,6 +90,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "session",
             "store",
             "bus",
+            "invariants",
             "service",
             "auth",
             "tickets",

@@ -1,0 +1,192 @@
+//! What the manifests tell our programs, held against what the programs say of themselves in `--help`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::object::text_at;
+use crate::{Bundle, Container, Workload};
+
+/// Variables that every program reads, though its `--help` tells them otherwise than as a flag's.
+const READ_BY_ALL: &[&str] = &["RUST_LOG"];
+
+/// The routes that a probe may ask.
+const PROBED: &[&str] = &["/healthz", "/readyz"];
+
+/// What one program takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Program {
+    variables: BTreeSet<String>,
+    flags: BTreeSet<String>,
+}
+
+/// Every program that an image is made of, by name.
+pub type Programs = BTreeMap<String, Program>;
+
+impl Program {
+    /// Reads a `--help` text: `[env: NAME=]` and `--flag`.
+    pub fn from_help(help: &str) -> Self {
+        let name = |rest: &str| {
+            rest.chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                .collect()
+        };
+        let variables = help.split("[env: ").skip(1).map(name).collect();
+        let flags = help
+            .split_whitespace()
+            .filter(|word| word.starts_with("--"))
+            .map(|flag| flag.trim_end_matches([',', ';', '.', ')']).to_owned())
+            .collect();
+        Self { variables, flags }
+    }
+}
+
+pub(crate) fn check(bundle: &Bundle, programs: &Programs) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for workload in bundle.workloads() {
+        for container in workload.containers() {
+            let Some(name) = container.program() else {
+                continue;
+            };
+            match programs.get(name) {
+                None => wrong.push(format!(
+                    "{}: runs {name}, which is no program of ours",
+                    workload.object.title()
+                )),
+                Some(program) => {
+                    known_settings(workload, container, program, &mut wrong);
+                    listens_where_it_says(workload, container, &mut wrong);
+                    addresses(bundle, workload, container, &mut wrong);
+                    probed_routes(workload, container, &mut wrong);
+                }
+            }
+        }
+    }
+    wrong
+}
+
+fn known_settings(
+    workload: Workload<'_>,
+    container: Container<'_>,
+    program: &Program,
+    wrong: &mut Vec<String>,
+) {
+    let title = workload.object.title();
+    for (variable, _) in container.env() {
+        if !program.variables.contains(variable) && !READ_BY_ALL.contains(&variable) {
+            wrong.push(format!(
+                "{title}: sets {variable}, of which its program knows nothing"
+            ));
+        }
+    }
+    for argument in container.list("/args").iter().filter_map(Value::as_str) {
+        let flag = argument.split('=').next().unwrap_or(argument);
+        if flag.starts_with("--") && !program.flags.contains(flag) {
+            wrong.push(format!(
+                "{title}: passes {flag}, of which its program knows nothing"
+            ));
+        }
+    }
+}
+
+/// A port that is declared must be listened on, and the other way round, on all addresses of the pod.
+fn listens_where_it_says(workload: Workload<'_>, container: Container<'_>, wrong: &mut Vec<String>) {
+    let title = workload.object.title();
+    let mut listened = BTreeSet::new();
+    for (variable, value) in container.env().filter(|(name, _)| name.ends_with("_LISTEN")) {
+        let address = text_at(value, "/value");
+        match address
+            .strip_prefix("0.0.0.0:")
+            .and_then(|port| port.parse::<u64>().ok())
+        {
+            None => wrong.push(format!(
+                "{title}: {variable} is `{address}`, where nobody outside of the pod gets an answer"
+            )),
+            Some(port) => {
+                listened.insert(port);
+                if container.port(&Value::from(port)).is_none() {
+                    wrong.push(format!(
+                        "{title}: {variable} says port {port}, which the container does not declare"
+                    ));
+                }
+            }
+        }
+    }
+    for port in container
+        .list("/ports")
+        .iter()
+        .filter_map(|port| port.get("containerPort")?.as_u64())
+    {
+        if !listened.contains(&port) {
+            wrong.push(format!("{title}: nothing listens on its port {port}"));
+        }
+    }
+}
+
+/// Every `http://name:port` that a program is told must be a Service with that port.
+fn addresses(bundle: &Bundle, workload: Workload<'_>, container: Container<'_>, wrong: &mut Vec<String>) {
+    for (variable, value) in container.env() {
+        let Some(rest) = text_at(value, "/value").strip_prefix("http://") else {
+            continue;
+        };
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let (name, port) = authority.split_once(':').unwrap_or((authority, "80"));
+        let offered = bundle.find("Service", name).is_some_and(|service| {
+            let ports = service.list("/spec/ports").iter();
+            ports
+                .filter_map(|offered| offered.get("port")?.as_u64())
+                .any(|offered| offered.to_string() == port)
+        });
+        if !offered {
+            wrong.push(format!(
+                "{}: {variable} leads to {authority}, which no Service offers",
+                workload.object.title()
+            ));
+        }
+    }
+}
+
+fn probed_routes(workload: Workload<'_>, container: Container<'_>, wrong: &mut Vec<String>) {
+    for (probe, wanted) in [
+        ("startupProbe", "/healthz"),
+        ("readinessProbe", "/readyz"),
+        ("livenessProbe", "/healthz"),
+    ] {
+        let Some(path) = container
+            .at(&format!("/{probe}/httpGet/path"))
+            .and_then(Value::as_str)
+        else {
+            continue;
+        };
+        if !PROBED.contains(&path) {
+            wrong.push(format!(
+                "{}: its {probe} asks {path}, which no program answers",
+                workload.object.title()
+            ));
+        } else if path != wanted {
+            wrong.push(format!(
+                "{}: its {probe} asks {path} instead of {wanted}",
+                workload.object.title()
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_names_variables_and_flags() {
+        let help = "  --listen <ADDR>\n    Address\n\n    [env: AUTH_LISTEN=127.0.0.1:1]\n  --redis-url <URL>  [env: REDIS_URL]\n  -h, --help\n";
+        let program = Program::from_help(help);
+        assert_eq!(
+            program.variables,
+            ["AUTH_LISTEN", "REDIS_URL"].map(str::to_owned).into()
+        );
+        assert_eq!(
+            program.flags,
+            ["--listen", "--redis-url", "--help"].map(str::to_owned).into()
+        );
+    }
+}
