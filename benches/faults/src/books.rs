@@ -1,8 +1,10 @@
 //! The services' own books, and Stripe's, for `invariants`: collected over HTTP, page after page.
 
+use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
 use events::OrderId;
+use http::Method;
 use invariants::{Books, Charge, Fact, Page, Tolerance};
 use serde_json::Value;
 use testkit::Client;
@@ -69,6 +71,23 @@ pub async fn collect(system: &System) -> Result<Books, String> {
     }
     books.facts.extend(charges(system).await?);
     Ok(books)
+}
+
+/// Has every store read all its rows and compare them with its indexes; answers the hash of each one's rows.
+///
+/// # Panics
+/// When a store is not good, or does not say.
+pub async fn state_hashes(system: &System) -> BTreeMap<Part, String> {
+    let mut hashes = BTreeMap::new();
+    for part in Part::SERVICES {
+        let client = Client::new(system.base(part)).with_bearer(OPERATOR_TOKEN);
+        let answer = client.request(Method::POST, "/internal/check").send().await;
+        assert_eq!(answer.status, 200, "{}: {}", part.name(), answer.text());
+        let report = answer.json();
+        assert_eq!(report["good"], true, "the store of {}: {report}", part.name());
+        hashes.insert(part, answer.field("stateHash"));
+    }
+    hashes
 }
 
 async fn charges(system: &System) -> Result<Vec<Fact>, String> {

@@ -27,7 +27,7 @@ const WEBHOOK_SECRET: &str = "whsec_boxoffice";
 const RECONCILE_SECONDS: u32 = 2;
 
 /// What an operator of the system under test shows to its inside.
-pub const OPERATOR_TOKEN: &str = "the token of the fault bench, 32+";
+pub const OPERATOR_TOKEN: &str = "the-token-of-the-fault-bench";
 
 /// Where each part answers.
 #[derive(Debug, Clone)]

@@ -118,6 +118,11 @@ pub struct Entries {
 pub struct Ledger(Mutex<Entries>);
 
 impl Ledger {
+    /// An account was acknowledged.
+    pub fn signed_up(&self) {
+        self.entries().acknowledged += 1;
+    }
+
     /// A listing was answered 201.
     pub fn listed(&self, ticket: &str, known: KnownTicket) {
         let mut entries = self.entries();

@@ -1,6 +1,6 @@
 //! Purchases: many clients at once who list, order, pay, cancel, refund, or let an order run out, and never give up.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,12 @@ const PIECES_MAX: u64 = 3;
 
 /// Among so many listings buyers choose, so that they meet.
 const LISTINGS_OPEN_MAX: usize = 6;
+
+/// Before so many purchases of a hundred somebody new signs up.
+const NEWCOMERS_IN_100: u64 = 5;
+
+/// Between two looks how far the purchases are.
+const LOOK_MILLIS: u64 = 20;
 
 /// How long a client waits for the end of a purchase beyond the hold.
 const END_SECONDS_MAX: u64 = 180;
@@ -93,6 +99,7 @@ impl Mix {
 pub struct Market(Arc<Inner>);
 
 struct Inner {
+    system: System,
     sellers: Vec<Person>,
     buyers: Vec<Person>,
     ledger: Arc<Ledger>,
@@ -105,11 +112,36 @@ struct Inner {
     keys: AtomicUsize,
 }
 
+/// What became of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ordered {
+    /// Answered 201; its id.
+    Taken(String),
+    /// Answered 409: nothing is left.
+    Refused,
+    /// Not answered, or not as promised; the ledger knows.
+    Unanswered,
+}
+
+impl Ordered {
+    /// The order's id.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn expect_taken(self) -> String {
+        match self {
+            Self::Taken(order) => order,
+            Self::Refused | Self::Unanswered => panic!("an order that must be answered 201 is {self:?}"),
+        }
+    }
+}
+
 /// Purchases under way.
 pub struct Running {
     clients: JoinSet<()>,
     market: Market,
-    wanted: usize,
+    before: usize,
+    enough: Arc<AtomicBool>,
 }
 
 impl Market {
@@ -120,6 +152,7 @@ impl Market {
         let mut all = Person::sign_up_many(system, &ledger, sellers + people).await;
         let buyers = all.split_off(sellers);
         Self(Arc::new(Inner {
+            system: system.clone(),
             sellers: all,
             buyers,
             ledger,
@@ -146,24 +179,14 @@ impl Market {
         &self.0.sellers
     }
 
-    /// Begins so many purchases, as many at once as there are buyers.
-    pub fn purchases(&self, wanted: usize, mix: Mix) -> Running {
-        let begun = Arc::new(AtomicUsize::new(0));
-        let round = self.0.keys.fetch_add(1, Ordering::Relaxed);
+    /// Everyone buys, one purchase after another, until it is enough.
+    pub fn purchases(&self, mix: Mix) -> Running {
+        let enough = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
         for buyer in 0..self.0.buyers.len() {
-            let (market, begun) = (self.clone(), Arc::clone(&begun));
-            let lane = u64::try_from(round * self.0.buyers.len() + buyer).unwrap_or(u64::MAX);
-            let random = self.0.random.fork(lane);
+            let (mut client, enough) = (self.client(buyer), Arc::clone(&enough));
             clients.spawn(async move {
-                let mut client = BuyingClient {
-                    market,
-                    buyer,
-                    random,
-                    key: format!("{round}-{buyer}"),
-                    sent: 0,
-                };
-                while begun.fetch_add(1, Ordering::Relaxed) < wanted {
+                while !enough.load(Ordering::Relaxed) {
                     client.purchase(mix).await;
                 }
             });
@@ -171,26 +194,57 @@ impl Market {
         Running {
             clients,
             market: self.clone(),
-            wanted: self.0.ledger.finished_count() + wanted,
+            before: self.0.ledger.finished_count(),
+            enough,
         }
     }
 
-    /// So many purchases from their beginning to their end.
+    /// So many purchases, or a few more, from their beginning to their end.
     pub async fn purchase_all(&self, wanted: usize, mix: Mix) {
-        self.purchases(wanted, mix).finish().await;
+        let running = self.purchases(mix);
+        running.reach(wanted).await;
+        running.finish().await;
     }
 
     /// One purchase by one buyer, as planned; answers the order, if it came to one.
     pub async fn purchase_as(&self, buyer: usize, plan: Plan) -> Option<String> {
+        self.client(buyer).purchase_planned(plan).await
+    }
+
+    /// One order of one listing by one buyer.
+    pub async fn order(&self, buyer: usize, ticket: &str) -> Ordered {
+        self.client(buyer).order_of(ticket).await
+    }
+
+    /// A buyer opens Stripe's page for an order; its address, unless it can't be paid.
+    pub async fn open_payment(&self, buyer: usize, order: &str) -> Option<String> {
+        self.client(buyer).open_payment(order).await
+    }
+
+    /// A buyer cancels an order.
+    pub async fn cancel(&self, buyer: usize, order: &str) {
+        self.client(buyer).cancel(order).await;
+    }
+
+    /// A buyer who has an order goes on with it.
+    pub async fn go_on(&self, buyer: usize, order: &str, plan: Plan) {
+        self.client(buyer).go_on(order, plan).await;
+    }
+
+    /// Another account, so that auth has something to do, too.
+    pub async fn somebody_signs_up(&self) {
+        Person::sign_up_many(&self.0.system, &self.0.ledger, 1).await;
+    }
+
+    fn client(&self, buyer: usize) -> BuyingClient {
         let round = self.0.keys.fetch_add(1, Ordering::Relaxed);
-        let mut client = BuyingClient {
+        BuyingClient {
             market: self.clone(),
             buyer,
             random: self.0.random.fork(u64::try_from(round).unwrap_or(u64::MAX)),
             key: format!("{round}-{buyer}"),
             sent: 0,
-        };
-        client.purchase_planned(plan).await
+        }
     }
 
     /// A new listing of so many pieces; its id.
@@ -233,29 +287,30 @@ impl Market {
 }
 
 impl Running {
-    /// How many purchases of the market are over for their clients.
+    /// How many of these purchases are over for their clients.
     pub fn finished(&self) -> usize {
-        self.market.ledger().finished_count()
+        self.market.ledger().finished_count() - self.before
     }
 
-    /// Whether all are.
-    pub fn is_finished(&self) -> bool {
-        self.finished() >= self.wanted
+    /// Waits until so many are over.
+    pub async fn reach(&self, wanted: usize) {
+        let patience = self.market.0.hold + Duration::from_secs(END_SECONDS_MAX);
+        let (mut seen, mut since) = (0, Instant::now());
+        while self.finished() < wanted {
+            if self.finished() > seen {
+                (seen, since) = (self.finished(), Instant::now());
+            }
+            assert!(
+                since.elapsed() < patience,
+                "no purchase came to its end for {patience:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(LOOK_MILLIS)).await;
+        }
     }
 
-    /// Waits until so many more are over, or all of them.
-    pub async fn goes_on_for(&self, purchases: usize) {
-        let goal = (self.finished() + purchases).min(self.wanted);
-        testkit::eventually(
-            "the purchases go on",
-            self.market.0.hold + Duration::from_secs(END_SECONDS_MAX),
-            async || (self.finished() >= goal).then_some(()),
-        )
-        .await;
-    }
-
-    /// Waits until all are over for their clients.
+    /// It is enough: nobody begins another purchase; waits until those that were begun are over.
     pub async fn finish(self) {
+        self.enough.store(true, Ordering::Relaxed);
         self.clients.join_all().await;
     }
 }
@@ -271,6 +326,9 @@ struct BuyingClient {
 
 impl BuyingClient {
     async fn purchase(&mut self, mix: Mix) {
+        if self.random.below(100) < NEWCOMERS_IN_100 {
+            self.market.somebody_signs_up().await;
+        }
         let plan = mix.draw(&mut self.random);
         self.purchase_planned(plan).await;
     }
@@ -310,35 +368,46 @@ impl BuyingClient {
                     ticket
                 }
             };
-            let wish = json!({ "ticketId": ticket, "price": PRICE });
-            let key = self.next_key();
-            let person = self.person();
-            let answer = person
-                .insist(Wish::post("/api/orders", Some(&wish), &key))
-                .await?;
-            match answer.status.as_u16() {
-                201 => {
-                    let (order, version, status) = self.read(&answer)?;
-                    let known = KnownOrder {
-                        buyer: self.buyer,
-                        ticket,
-                        version,
-                        status,
-                        paid: false,
-                        cancelled: false,
-                        refund: false,
-                    };
-                    self.ledger().ordered(&order, known);
-                    return Some(order);
-                }
-                409 => {
-                    self.ledger().refused();
-                    self.market.closed(&ticket);
-                }
-                _ => {
-                    person.did_not_expect(&answer);
-                    return None;
-                }
+            match self.order_of(&ticket).await {
+                Ordered::Taken(order) => return Some(order),
+                Ordered::Refused => self.market.closed(&ticket),
+                Ordered::Unanswered => return None,
+            }
+        }
+    }
+
+    /// Orders one piece of this.
+    async fn order_of(&mut self, ticket: &str) -> Ordered {
+        let wish = json!({ "ticketId": ticket, "price": PRICE });
+        let key = self.next_key();
+        let person = self.person();
+        let Some(answer) = person.insist(Wish::post("/api/orders", Some(&wish), &key)).await else {
+            return Ordered::Unanswered;
+        };
+        match answer.status.as_u16() {
+            201 => {
+                let Some((order, version, status)) = self.read(&answer) else {
+                    return Ordered::Unanswered;
+                };
+                let known = KnownOrder {
+                    buyer: self.buyer,
+                    ticket: ticket.to_owned(),
+                    version,
+                    status,
+                    paid: false,
+                    cancelled: false,
+                    refund: false,
+                };
+                self.ledger().ordered(&order, known);
+                Ordered::Taken(order)
+            }
+            409 => {
+                self.ledger().refused();
+                Ordered::Refused
+            }
+            _ => {
+                person.did_not_expect(&answer);
+                Ordered::Unanswered
             }
         }
     }

@@ -84,26 +84,45 @@ impl<'a> Wish<'a> {
 }
 
 impl Person {
-    /// So many new people. For the time before the fault: it expects to be served.
+    /// So many new people.
     pub async fn sign_up_many(system: &System, ledger: &Arc<Ledger>, count: usize) -> Vec<Self> {
-        /// No two people of a process have the same address.
-        static PEOPLE: AtomicU32 = AtomicU32::new(0);
         let mut people = Vec::with_capacity(count);
         while people.len() < count {
             let mut some = JoinSet::new();
             for _ in 0..SIGN_UPS_AT_ONCE.min(count - people.len()) {
-                let person = Self::arriving(system, ledger);
-                let number = PEOPLE.fetch_add(1, Ordering::Relaxed);
-                some.spawn(async move {
-                    let email = format!("person{number}@example.org");
-                    let account = json!({ "email": email, "password": PASSWORD });
-                    person.auth.post("/api/users/signup", &account).expect(201).await;
-                    person
-                });
+                some.spawn(Self::arriving(system, ledger).with_an_account());
             }
             people.extend(some.join_all().await);
         }
         people
+    }
+
+    /// Somebody new, with an account, whatever happens to the service meanwhile.
+    ///
+    /// # Panics
+    /// When the account is not made in the end.
+    async fn with_an_account(self) -> Self {
+        /// No two people of a process have the same address.
+        static PEOPLE: AtomicU32 = AtomicU32::new(0);
+        let email = format!("person{}@example.org", PEOPLE.fetch_add(1, Ordering::Relaxed));
+        let account = json!({ "email": email, "password": PASSWORD });
+        let answer = self.insist(Wish::post("/api/users/signup", Some(&account), &email));
+        let answer = answer.await.expect("a sign-up is answered");
+        // The account was made, and the answer lost: the person, told that they have one, signs in.
+        let answer = if answer.status == 409 {
+            let answer = self.insist(Wish::post("/api/users/signin", Some(&account), &email));
+            answer.await.expect("a sign-in is answered")
+        } else {
+            answer
+        };
+        assert!(
+            answer.status.is_success(),
+            "{}: {}",
+            answer.request,
+            answer.text()
+        );
+        self.ledger.signed_up();
+        self
     }
 
     fn arriving(system: &System, ledger: &Arc<Ledger>) -> Self {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use failpoint::Point;
-use testkit::{Client, Process, ProcessBuilder, RedisOptions, RedisServer, Reply, TempDir, eventually};
+use testkit::{Client, Process, ProcessBuilder, RedisOptions, RedisServer, Reply, TempDir};
 use tokio::task::JoinHandle;
 
 use crate::layout::{self, Addresses};
@@ -254,6 +254,12 @@ impl System {
         fs::remove_file(armed.join(point.name())).is_ok()
     }
 
+    /// Whether an order still waits for its point.
+    pub fn is_armed(&self, part: Part, point: Point) -> bool {
+        let armed = layout::failpoints(self.dir(), part).join("armed");
+        armed.join(point.name()).exists()
+    }
+
     /// Whether a part has reached a point since the system was started.
     pub fn visited(&self, part: Part, point: Point) -> bool {
         let visited = layout::failpoints(self.dir(), part).join("visited");
@@ -308,21 +314,36 @@ impl System {
         );
     }
 
-    /// Waits until a part has died, of a failpoint; answers whether it did in time.
-    pub async fn dies(&self, part: Part, within: Duration) -> bool {
-        let begun = Instant::now();
-        while begun.elapsed() < within {
-            if self.process(part).ended().is_some() {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(KEEPER_MILLIS)).await;
-        }
-        false
+    /// How much memory each service holds, in MiB, in the order of [`Part::SERVICES`].
+    ///
+    /// # Panics
+    /// When one of them does not run.
+    pub fn memory_mib(&self) -> Vec<u64> {
+        let resident = |part: Part| {
+            let pid = self.process(part).pid();
+            let status =
+                fs::read_to_string(format!("/proc/{pid}/status")).expect("a running service has a status");
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            line.and_then(|line| line.trim().strip_suffix(" kB"))
+                .and_then(|kilobytes| kilobytes.parse::<u64>().ok())
+                .expect("a running service holds memory")
+                / 1_024
+        };
+        Part::SERVICES.into_iter().map(resident).collect()
     }
 
-    /// Waits until something holds.
-    pub async fn until(&self, what: &str, within: Duration, probe: impl AsyncFnMut() -> Option<()>) {
-        eventually(what, within, probe).await;
+    /// No service holds much more than it did.
+    ///
+    /// # Panics
+    /// When one does.
+    pub fn memory_grew_little(&self, before: &[u64], growth_mib_max: u64) {
+        for ((part, before), now) in Part::SERVICES.into_iter().zip(before).zip(self.memory_mib()) {
+            assert!(
+                now.saturating_sub(*before) <= growth_mib_max,
+                "{} grew from {before} to {now} MiB (I9)",
+                part.name()
+            );
+        }
     }
 
     /// What every part has printed, for a failure that nobody else explains.

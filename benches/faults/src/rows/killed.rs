@@ -1,15 +1,13 @@
 //! Rows in which services are killed while people buy.
 
-use std::time::{Duration, Instant};
-
-use serde_json::json;
+use std::time::Instant;
 
 use crate::judge::settle;
-use crate::ledger::{KnownOrder, Status};
-use crate::market::{Market, Mix, PRICE, Plan, pay_at_stripe, read_order};
+use crate::market::{Market, Mix, Plan, pay_at_stripe};
 use crate::part::Part;
-use crate::person::Wish;
+use crate::person::{Person, Wish};
 use crate::report::Outcome;
+use crate::rows::pause;
 use crate::stage::Stage;
 use crate::system::{Setup, System};
 
@@ -31,11 +29,11 @@ pub(super) async fn two_at_random(stage: Stage) -> Outcome {
     let strikes_min = stage.size(4, 110);
     let system = System::start(&Setup::default().hold(HOLD_SECONDS)).await;
     let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
-    let purchases = market.purchases(wanted, Mix::ALL_WAYS);
+    let purchases = market.purchases(Mix::ALL_WAYS);
     let mut random = stage.random();
     let mut strikes = 0;
     // Strikes go on as long as people buy; a fast machine is struck at least so often all the same.
-    while !purchases.is_finished() || strikes < strikes_min {
+    while purchases.finished() < wanted || strikes < strikes_min {
         pause(random.between(STRIKE_MILLIS.0, STRIKE_MILLIS.1)).await;
         let mut victims = Part::SERVICES.to_vec();
         while victims.len() > 2 {
@@ -75,11 +73,10 @@ pub(super) async fn right_after_the_answer(stage: Stage) -> Outcome {
     let rounds = stage.size(2, 12);
     let system = System::start(&Setup::default()).await;
     let market = Market::open(&system, 2, Setup::default().hold_seconds, stage.seed).await;
-    let buyer = &market.buyers()[0];
     let mut answers = 0;
-    for round in 0..rounds {
+    for _ in 0..rounds {
         // An account: the person is signed in afterwards.
-        let newcomer = crate::person::Person::sign_up_many(&system, market.ledger(), 1).await;
+        let newcomer = Person::sign_up_many(&system, market.ledger(), 1).await;
         system.kill(Part::Auth);
         system.spawn(Part::Auth);
         assert!(
@@ -89,34 +86,25 @@ pub(super) async fn right_after_the_answer(stage: Stage) -> Outcome {
         // A listing.
         let ticket = market.list(2).await.expect("a listing is answered 201");
         system.bounce(Part::Tickets).await;
-        // An order.
-        let order = acknowledged_order(&market, &ticket, &format!("order-{round}")).await;
+        // An order, and its payment as soon as it can be paid.
+        let order = market.order(0, &ticket).await.expect_taken();
         system.bounce(Part::Orders).await;
-        // A payment, once it can be paid.
-        let wish = json!({ "orderId": order });
-        let answer = buyer
-            .insist(Wish::post(
-                "/api/payments",
-                Some(&wish),
-                &format!("payment-{round}"),
-            ))
+        let page = market
+            .open_payment(0, &order)
             .await
-            .expect("a payment is answered");
-        assert_eq!(answer.status, 201, "{}", answer.text());
+            .expect("a payment is answered 201");
         system.bounce(Part::Payments).await;
-        market.ledger().payment_opened();
         // Stripe's page, opened before the kill, still leads to the ticket.
-        assert!(pay_at_stripe(&answer.field("url")).await, "Stripe takes the card");
+        assert!(pay_at_stripe(&page).await, "Stripe takes the card");
         market.ledger().paid(&order);
         system.bounce(Part::Payments).await;
         // A cancellation of another order.
-        let other = acknowledged_order(&market, &ticket, &format!("other-{round}")).await;
-        let path = format!("/api/orders/{other}");
-        let answer = buyer
-            .insist(Wish::delete(&path))
-            .await
-            .expect("a cancellation is answered");
+        let other = market.order(0, &ticket).await.expect_taken();
+        let answer = market.buyers()[0]
+            .insist(Wish::delete(&format!("/api/orders/{other}")))
+            .await;
         system.bounce(Part::Orders).await;
+        let answer = answer.expect("a cancellation is answered");
         assert_eq!(answer.status, 204, "{}", answer.text());
         market.ledger().cancelled(&other);
         answers += 6;
@@ -131,32 +119,4 @@ pub(super) async fn right_after_the_answer(stage: Stage) -> Outcome {
         kills: system.kills(),
         verdict,
     }
-}
-
-/// An order by the first buyer that was answered 201.
-async fn acknowledged_order(market: &Market, ticket: &str, key: &str) -> String {
-    let wish = json!({ "ticketId": ticket, "price": PRICE });
-    let answer = market.buyers()[0]
-        .insist(Wish::post("/api/orders", Some(&wish), key))
-        .await
-        .expect("an order is answered");
-    assert_eq!(answer.status, 201, "{}", answer.text());
-    let (order, version, status) = read_order(&answer.json()).expect("an order has a state");
-    debug_assert_eq!(status, Status::Created);
-    let known = KnownOrder {
-        buyer: 0,
-        ticket: ticket.to_owned(),
-        version,
-        status,
-        paid: false,
-        cancelled: false,
-        refund: false,
-    };
-    market.ledger().ordered(&order, known);
-    order
-}
-
-/// Lets the purchases go on for a moment: the time between two strikes is chance, not something waited for.
-async fn pause(millis: u64) {
-    tokio::time::sleep(Duration::from_millis(millis)).await;
 }

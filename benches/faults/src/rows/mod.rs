@@ -3,12 +3,16 @@
 //! A row fails by panicking with a sentence, as a test does; whoever runs it catches that.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use crate::report::Outcome;
 use crate::stage::Stage;
 
 mod killed;
+mod link;
+mod points;
 mod redis;
+mod stream;
 
 /// What a row does.
 pub type Story = fn(Stage) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -38,12 +42,29 @@ macro_rules! rows {
 }
 
 rows! {
+    1 "every-point-visited" "every failpoint is reached by a purchase" => points::all_are_visited,
+    1 "points-of-auth" "auth killed at each of its points" => points::of_auth,
+    1 "points-of-tickets" "tickets killed at each of its points" => points::of_tickets,
+    1 "points-of-orders" "orders killed at each of its points" => points::of_orders,
+    1 "points-of-expiration" "expiration killed at each of its points" => points::of_expiration,
+    1 "points-of-payments" "payments killed at each of its points" => points::of_payments,
     2 "two-at-random" "two services killed at random, again and again" => killed::two_at_random,
     3 "after-2xx" "kill -9 right after the bytes of a 2xx" => killed::right_after_the_answer,
+    4 "around-the-append" "killed between commit, append and its reply" => points::around_the_append,
+    5 "around-the-ack" "killed between applying an event and its XACK" => points::around_the_acknowledgement,
     6 "redis-killed-kept" "Redis killed and restarted, append-only file on" => redis::killed_and_kept,
     6 "redis-killed-lost" "Redis killed and restarted, nothing kept" => redis::killed_and_lost,
+    7 "redis-stopped" "Redis stopped by SIGSTOP" => link::stopped,
     8 "flushall" "FLUSHALL again and again" => redis::flushed,
     8 "pieces-deleted" "a group, a stream, the scheduled set deleted" => redis::pieces_deleted,
+    9 "link-cut" "links to Redis cut one way and both ways" => link::cut,
+    10 "redis-full" "Redis full (maxmemory, noeviction)" => link::full,
+    11 "trimmed" "a stream trimmed past what a group has read" => stream::trimmed,
+    15 "slow-consumer" "a consumer at 10 events/s under many more" => stream::slow_consumer,
+    16 "delivered-again" "every event delivered five times" => stream::delivered_again,
+    17 "delayed-and-shuffled" "deliveries delayed and shuffled between streams" => link::delayed,
+    18 "poison" "poison: bad JSON, no event, 10 MB" => stream::poison,
+    19 "claimed" "a consumer comes back after its entries were claimed" => stream::claimed,
 }
 
 impl Row {
@@ -59,4 +80,9 @@ impl Row {
             .filter(|row| row.name == wish || number == Some(row.number))
             .collect()
     }
+}
+
+/// Lets things go on for a moment. How long is chance or a fault's length, never a guess at how long something takes.
+async fn pause(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
 }

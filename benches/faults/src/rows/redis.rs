@@ -1,11 +1,12 @@
 //! Rows in which Redis dies or forgets while people buy.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::judge::settle;
 use crate::market::{Market, Mix};
 use crate::part::Part;
 use crate::report::Outcome;
+use crate::rows::pause;
 use crate::stage::Stage;
 use crate::system::{Setup, System};
 
@@ -105,12 +106,12 @@ async fn again_and_again(
     let setup = setup.hold(HOLD_SECONDS);
     let system = System::start(&setup).await;
     let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
-    let purchases = market.purchases(harm.wanted, Mix::ALL_WAYS);
+    let purchases = market.purchases(Mix::ALL_WAYS);
     let mut random = stage.random();
     let mut strikes = 0;
-    while !purchases.is_finished() || strikes < harm.strikes_min {
-        let pause = random.between(harm.every_millis.0, harm.every_millis.1);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+    while purchases.finished() < harm.wanted || strikes < harm.strikes_min {
+        let length = random.between(harm.every_millis.0, harm.every_millis.1);
+        pause(length).await;
         strike(&system, strikes);
         strikes += 1;
         if strikes % 10 == 0 {

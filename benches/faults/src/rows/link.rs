@@ -1,0 +1,269 @@
+//! Rows in which Redis is there, but can't be reached, is slow to be reached, or takes nothing more.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use testkit::{Client, Direction, Proxy, RedisServer};
+
+use crate::judge::{settle, settle_within};
+use crate::market::{Market, Mix, Ordered};
+use crate::part::Part;
+use crate::person::Wish;
+use crate::report::Outcome;
+use crate::rows::pause;
+use crate::stage::Stage;
+use crate::system::{Setup, System};
+
+/// An unpaid order's time: short, so that deadlines fall into the fault.
+const HOLD_SECONDS: u64 = 6;
+
+/// How many people buy at once.
+const PEOPLE: usize = 12;
+
+/// How long a read, or a write that needs only the store, may take while Redis hangs.
+const ANSWERED_SECONDS_MAX: u64 = 2;
+
+/// How long everything may take to agree once Redis goes on.
+const AGREED_SECONDS_MAX: u64 = 10;
+
+/// What a service keeps in memory may grow by so much while Redis is away.
+const GROWTH_MIB_MAX: u64 = 64;
+
+/// A listing that is never sold out.
+const PIECES: u64 = 100_000;
+
+/// How far a full Redis lets its memory grow beyond what it holds: room for commands, not for events.
+const FULL_ROOM_BYTES: i64 = 4_096;
+
+/// Row 7: SIGSTOP of Redis; reads and single-store writes go on, and all agrees within 10 s afterwards.
+pub(super) async fn stopped(stage: Stage) -> Outcome {
+    let seconds = stage.size(5, 60);
+    let system = System::start(&Setup::default()).await;
+    let market = Market::open(&system, 4, Setup::default().hold_seconds, stage.seed).await;
+    market.purchase_all(8, Mix::NO_DEADLINES).await;
+    let ticket = known_listing(&market).await;
+    let before = system.memory_mib();
+    system.redis().stop();
+    let round = stores_go_on(&system, &market, &ticket, Duration::from_secs(seconds)).await;
+    system.memory_grew_little(&before, GROWTH_MIB_MAX);
+    system.redis().resume();
+    let healed = Instant::now();
+    let within = Duration::from_secs(AGREED_SECONDS_MAX);
+    round.everything_is_given_back(&market).await;
+    let verdict = settle_within(&system, &market, healed, within).await;
+    assert!(
+        verdict.converged <= within,
+        "it took {:?} to agree",
+        verdict.converged
+    );
+    Outcome {
+        done: format!("{seconds} s; meanwhile {}", round.in_words()),
+        kills: 0,
+        verdict,
+    }
+}
+
+/// Row 10: Redis takes nothing more; what needs only a store is acknowledged all the same, and kept.
+pub(super) async fn full(stage: Stage) -> Outcome {
+    let seconds = stage.size(4, 30);
+    let system = System::start(&Setup::default()).await;
+    let market = Market::open(&system, 4, Setup::default().hold_seconds, stage.seed).await;
+    market.purchase_all(8, Mix::NO_DEADLINES).await;
+    let ticket = known_listing(&market).await;
+    let before = system.memory_mib();
+    let room = used_memory(&system) + FULL_ROOM_BYTES;
+    system.redis_command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    system.redis_command(&["CONFIG", "SET", "maxmemory", &room.to_string()]);
+    let round = stores_go_on(&system, &market, &ticket, Duration::from_secs(seconds)).await;
+    let refused = system
+        .redis()
+        .command(&["XADD", "probe", "*", "full", &"x".repeat(16 * 1_024)]);
+    assert!(
+        matches!(&refused, testkit::Reply::Error(why) if why.starts_with("OOM")),
+        "Redis was not full: {refused:?}"
+    );
+    system.memory_grew_little(&before, GROWTH_MIB_MAX);
+    system.redis_command(&["CONFIG", "SET", "maxmemory", "0"]);
+    let healed = Instant::now();
+    round.everything_is_given_back(&market).await;
+    let verdict = settle(&system, &market, healed).await;
+    Outcome {
+        done: format!("{seconds} s; meanwhile {}", round.in_words()),
+        kills: 0,
+        verdict,
+    }
+}
+
+fn used_memory(system: &System) -> i64 {
+    let info = system.redis_command(&["INFO", "memory"]);
+    info.text()
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("used_memory:")))
+        .and_then(|bytes| bytes.trim().parse().ok())
+        .expect("redis-server knows its memory")
+}
+
+/// A listing that the orders service has heard of.
+async fn known_listing(market: &Market) -> String {
+    let ticket = market.list(PIECES).await.expect("a listing is answered 201");
+    // The first order waits until the event has come; the next ones need nobody but the orders service.
+    let order = market.order(0, &ticket).await.expect_taken();
+    market.cancel(0, &order).await;
+    ticket
+}
+
+/// What went on while nobody could be told of it.
+struct Round {
+    orders: Vec<(usize, String)>,
+    listings: usize,
+    slowest: Duration,
+}
+
+impl Round {
+    fn in_words(&self) -> String {
+        format!(
+            "{} orders, {} listings and twice as many reads, the slowest {} ms",
+            self.orders.len(),
+            self.listings,
+            self.slowest.as_millis()
+        )
+    }
+
+    /// Whatever was ordered is cancelled, so that every order has an end.
+    async fn everything_is_given_back(&self, market: &Market) {
+        for (buyer, order) in &self.orders {
+            market.cancel(*buyer, order).await;
+        }
+    }
+}
+
+/// Until the time is over: listings are made, orders placed, both read; every service says that it is ready.
+async fn stores_go_on(system: &System, market: &Market, ticket: &str, time: Duration) -> Round {
+    let mut round = Round {
+        orders: Vec::new(),
+        listings: 0,
+        slowest: Duration::ZERO,
+    };
+    let limit = Duration::from_secs(ANSWERED_SECONDS_MAX);
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        let buyer = round.listings % market.buyers().len();
+        let timed = Instant::now();
+        let listed = market.list(1).await.expect("a listing needs no Redis");
+        round.listings += 1;
+        let order = match market.order(buyer, ticket).await {
+            Ordered::Taken(order) => order,
+            other @ (Ordered::Refused | Ordered::Unanswered) => panic!("an order needs no Redis: {other:?}"),
+        };
+        for path in [format!("/api/tickets/{listed}"), format!("/api/orders/{order}")] {
+            let answer = market.buyers()[buyer].once(&Wish::get(&path)).await;
+            let answer = answer.expect("a read needs no Redis");
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        let took = timed.elapsed();
+        round.slowest = round.slowest.max(took);
+        assert!(
+            took < limit,
+            "two writes and two reads took {took:?} without Redis"
+        );
+        round.orders.push((buyer, order));
+        for part in Part::SERVICES {
+            let ready = Client::new(system.base(part))
+                .get("/readyz")
+                .within(limit)
+                .send()
+                .await;
+            assert_eq!(ready.status, 200, "{}: {}", part.name(), ready.text());
+        }
+        pause(100).await;
+    }
+    round
+}
+
+/// A system with a proxy of its own between each service and Redis.
+async fn linked(setup: Setup, seed: u64) -> (System, Vec<(Part, Proxy)>) {
+    let redis = RedisServer::with(setup.redis.clone());
+    let target = SocketAddr::from((Ipv4Addr::LOCALHOST, redis.port()));
+    let proxies: Vec<(Part, Proxy)> = Part::SERVICES
+        .into_iter()
+        .zip(seed..)
+        .map(|(part, seed)| (part, Proxy::seeded(target, seed)))
+        .collect();
+    let setup = proxies.iter().fold(setup, |setup, (part, proxy)| {
+        setup.env(*part, "REDIS_URL", format!("redis://{}", proxy.address()))
+    });
+    (System::start_on(redis, &setup).await, proxies)
+}
+
+/// Row 9: now this, now that service's link to Redis is cut, in one of six ways, and comes back.
+pub(super) async fn cut(stage: Stage) -> Outcome {
+    let (wanted, strikes_min) = stage.size((50, 6), (600, 60));
+    let (system, proxies) = linked(Setup::default().hold(HOLD_SECONDS), stage.seed).await;
+    let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
+    let purchases = market.purchases(Mix::ALL_WAYS);
+    let mut random = stage.random();
+    let mut strikes = 0_u64;
+    while purchases.finished() < wanted || strikes < strikes_min {
+        let (_, link) = random.pick(&proxies).expect("there are links");
+        // Each way in its turn, so that the short form has all of them, too.
+        match strikes % 6 {
+            0 => link.cut(),
+            1 => link.hold(Direction::ToTarget),
+            2 => link.hold(Direction::FromTarget),
+            3 => link.swallow(Direction::ToTarget),
+            4 => link.swallow(Direction::FromTarget),
+            _ => link.flap(Duration::from_millis(200), Duration::from_millis(100)),
+        }
+        pause(random.between(300, 1_500)).await;
+        link.heal();
+        link.reset();
+        strikes += 1;
+        if strikes.is_multiple_of(20) {
+            stage.say(&format!(
+                "{strikes} cuts, {} purchases are over",
+                purchases.finished()
+            ));
+        }
+    }
+    let healed = Instant::now();
+    purchases.finish().await;
+    let verdict = settle(&system, &market, healed).await;
+    Outcome {
+        done: format!("{strikes} times: cut, held or swallowed, one way or both, flapping, reset"),
+        kills: 0,
+        verdict,
+    }
+}
+
+/// Row 17: each service hears of everything late, each by another time, so that causes come after their effects.
+pub(super) async fn delayed(stage: Stage) -> Outcome {
+    let wanted = stage.size(40, 400);
+    let (system, proxies) = linked(Setup::default().hold(HOLD_SECONDS), stage.seed).await;
+    let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
+    let purchases = market.purchases(Mix::ALL_WAYS);
+    let mut random = stage.random();
+    while purchases.finished() < wanted {
+        for (_, link) in &proxies {
+            link.delay(
+                Direction::FromTarget,
+                Duration::from_millis(random.between(0, 120)),
+            );
+            link.jitter(
+                Direction::FromTarget,
+                Duration::from_millis(random.between(0, 120)),
+            );
+            link.delay(Direction::ToTarget, Duration::from_millis(random.between(0, 60)));
+        }
+        pause(random.between(300, 900)).await;
+    }
+    for (_, link) in &proxies {
+        link.heal();
+    }
+    let healed = Instant::now();
+    purchases.finish().await;
+    let verdict = settle(&system, &market, healed).await;
+    Outcome {
+        done: "each link up to 300 ms late, changing all the time".to_owned(),
+        kills: 0,
+        verdict,
+    }
+}

@@ -1,0 +1,385 @@
+//! Rows about what lies in the streams: events that come twice, too late, not at all, or are none.
+
+use std::time::{Duration, Instant};
+
+use failpoint::Point;
+use serde_json::Value;
+use testkit::{Client, Direction, Proxy, RedisServer, Reply};
+
+use crate::books::state_hashes;
+use crate::judge::settle;
+use crate::market::{Market, Mix};
+use crate::part::Part;
+use crate::report::Outcome;
+use crate::rows::pause;
+use crate::stage::Stage;
+use crate::system::{Setup, System};
+
+/// An unpaid order's time: short, so that deadlines fall into the fault.
+const HOLD_SECONDS: u64 = 6;
+
+/// How many people buy at once.
+const PEOPLE: usize = 12;
+
+/// How long a consumer may take for what lies in the streams.
+const READ_SECONDS_MAX: u64 = 30;
+
+/// How long it may take until others have moved on past poison.
+const MOVED_ON_SECONDS_MAX: u64 = 1;
+
+/// What a service keeps in memory may grow by so much while it is behind, or while it reads poison.
+const GROWTH_MIB_MAX: u64 = 96;
+
+/// A poisonous entry's size.
+const POISON_BYTES: usize = 10 * 1_024 * 1_024;
+
+/// How fast the slow consumer may read: about ten events a second.
+const SLOW_BYTES_PER_SECOND: u64 = 9_000;
+
+/// How far behind the slow consumer must be for the row to have shown anything.
+const LAG_EVENTS_MIN: f64 = 20.0;
+
+/// Readers that a row holds up, and whose events they read.
+const READINGS: [(Part, Part); 5] = [
+    (Part::Tickets, Part::Orders),
+    (Part::Orders, Part::Tickets),
+    (Part::Payments, Part::Orders),
+    (Part::Orders, Part::Payments),
+    (Part::Expiration, Part::Orders),
+];
+
+fn stream(source: Part) -> String {
+    format!("events:{}", source.name())
+}
+
+/// Row 11: a reader stands still, its stream is trimmed past it, it goes on.
+pub(super) async fn trimmed(stage: Stage) -> Outcome {
+    let (wanted, strikes_min) = stage.size((50, 5), (500, 40));
+    let system = System::start(&Setup::default().hold(HOLD_SECONDS)).await;
+    let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
+    let purchases = market.purchases(Mix::ALL_WAYS);
+    let mut random = stage.random();
+    let mut strikes = 0;
+    let mut removed = 0;
+    while purchases.finished() < wanted || strikes < strikes_min {
+        let (reader, source) = READINGS[strikes % READINGS.len()];
+        system.process(reader).stop();
+        pause(random.between(200, 700)).await;
+        let trimmed = system.redis_command(&["XTRIM", &stream(source), "MAXLEN", "1"]);
+        removed += trimmed.integer().unwrap_or(0);
+        system.process(reader).resume();
+        pause(random.between(200, 700)).await;
+        strikes += 1;
+    }
+    let healed = Instant::now();
+    purchases.finish().await;
+    let verdict = settle(&system, &market, healed).await;
+    Outcome {
+        done: format!("{strikes} times; {removed} entries removed"),
+        kills: 0,
+        verdict,
+    }
+}
+
+/// The groups of a stream.
+fn groups_of(system: &System, stream: &str) -> Vec<String> {
+    let Reply::Array(groups) = system.redis_command(&["XINFO", "GROUPS", stream]) else {
+        return Vec::new();
+    };
+    let name = |group: &Reply| match group {
+        Reply::Array(fields) => fields.get(1).and_then(Reply::text).map(str::to_owned),
+        _ => None,
+    };
+    groups.iter().filter_map(name).collect()
+}
+
+/// Sets every group of every stream back to its beginning: everything is delivered again.
+fn deliver_again(system: &System) -> usize {
+    let mut groups = 0;
+    for source in Part::SERVICES {
+        let stream = stream(source);
+        if system.redis_command(&["EXISTS", &stream]).integer() != Some(1) {
+            continue;
+        }
+        for group in groups_of(system, &stream) {
+            system.redis_command(&["XGROUP", "SETID", &stream, &group, "0"]);
+            groups += 1;
+        }
+    }
+    groups
+}
+
+/// Whether every group has read to its stream's end.
+fn all_read(system: &System) -> bool {
+    Part::SERVICES.into_iter().all(|source| {
+        let stream = stream(source);
+        if system.redis_command(&["EXISTS", &stream]).integer() != Some(1) {
+            return true;
+        }
+        let last = system.redis_command(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"]);
+        let last = match &last {
+            Reply::Array(entries) => match entries.first() {
+                Some(Reply::Array(entry)) => entry.first().and_then(Reply::text).map(str::to_owned),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Reply::Array(groups) = system.redis_command(&["XINFO", "GROUPS", &stream]) else {
+            return true;
+        };
+        groups.iter().all(|group| {
+            let Reply::Array(fields) = group else { return false };
+            let value = |name: &str| {
+                let at = fields.iter().position(|field| field.text() == Some(name))?;
+                fields.get(at + 1)
+            };
+            value("last-delivered-id").and_then(Reply::text) == last.as_deref()
+                && value("pending").and_then(Reply::integer) == Some(0)
+        })
+    })
+}
+
+/// Row 16: every event is delivered five times, and at rest twice more, after which no state has changed.
+pub(super) async fn delivered_again(stage: Stage) -> Outcome {
+    let (wanted, times) = stage.size((40, 4), (500, 40));
+    let system = System::start(&Setup::default().hold(HOLD_SECONDS)).await;
+    let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
+    let purchases = market.purchases(Mix::ALL_WAYS);
+    let mut done = 0;
+    while purchases.finished() < wanted || done < times {
+        pause(400).await;
+        let groups = deliver_again(&system);
+        assert!(groups > 0, "there is nobody to deliver anything to");
+        done += 1;
+    }
+    let healed = Instant::now();
+    purchases.finish().await;
+    let verdict = settle(&system, &market, healed).await;
+    let before = state_hashes(&system).await;
+    for _ in 0..2 {
+        deliver_again(&system);
+        let begun = Instant::now();
+        while !all_read(&system) {
+            let waited = begun.elapsed();
+            assert!(
+                waited < Duration::from_secs(READ_SECONDS_MAX),
+                "not read again within {waited:?}"
+            );
+            pause(50).await;
+        }
+    }
+    let after = state_hashes(&system).await;
+    assert_eq!(before, after, "what was delivered again has changed a store (I6)");
+    Outcome {
+        done: format!("all of it, {done} times under load and twice at rest; the state hashes stayed"),
+        kills: 0,
+        verdict,
+    }
+}
+
+/// Row 15: a consumer that reads ten events a second while many more come.
+pub(super) async fn slow_consumer(stage: Stage) -> Outcome {
+    let seconds = stage.size(6, 60);
+    let slow = Part::Expiration;
+    let setup = Setup::default();
+    let redis = RedisServer::with(setup.redis.clone());
+    let link = Proxy::seeded(([127, 0, 0, 1], redis.port()).into(), stage.seed);
+    let setup = setup.env(slow, "REDIS_URL", format!("redis://{}", link.address()));
+    let hold_seconds = setup.hold_seconds;
+    let system = System::start_on(redis, &setup).await;
+    let market = Market::open(&system, PEOPLE, hold_seconds, stage.seed).await;
+    market.purchase_all(6, Mix::NO_DEADLINES).await;
+    let before = system.memory_mib();
+    link.throttle(Direction::FromTarget, Some(SLOW_BYTES_PER_SECOND));
+    let purchases = market.purchases(Mix::NO_DEADLINES);
+    let begun = Instant::now();
+    let mut lag_max = 0.0_f64;
+    while begun.elapsed() < Duration::from_secs(seconds) || lag_max < LAG_EVENTS_MIN {
+        assert!(
+            begun.elapsed() < Duration::from_secs(seconds + READ_SECONDS_MAX),
+            "the metrics never showed a lag, only {lag_max}"
+        );
+        lag_max = lag_max.max(lag(&system, slow, Part::Orders).await);
+        pause(200).await;
+    }
+    system.memory_grew_little(&before, GROWTH_MIB_MAX);
+    link.heal();
+    let healed = Instant::now();
+    purchases.finish().await;
+    let verdict = settle(&system, &market, healed).await;
+    Outcome {
+        done: format!("{seconds} s, the metrics showed up to {lag_max} events of lag"),
+        kills: 0,
+        verdict,
+    }
+}
+
+/// What a service's metrics say about how far it is behind.
+async fn lag(system: &System, reader: Part, source: Part) -> f64 {
+    let metrics = Client::new(system.base(reader))
+        .get("/metrics")
+        .expect(200)
+        .await
+        .text();
+    let source = format!("source=\"{}\"", source.name());
+    let of_source = |line: &&str| line.starts_with("bus_lag_events") && line.contains(&source);
+    metrics
+        .lines()
+        .find(of_source)
+        .and_then(|line| line.rsplit(' ').next())
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(0.0)
+}
+
+/// Row 18: entries that are no events, in every stream; the others move on within a second.
+pub(super) async fn poison(stage: Stage) -> Outcome {
+    let rounds = stage.size(1, 12);
+    let system = System::start(&Setup::default().hold(HOLD_SECONDS)).await;
+    let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
+    let purchases = market.purchases(Mix::ALL_WAYS);
+    purchases.reach(10).await;
+    let before = system.memory_mib();
+    let huge = "x".repeat(POISON_BYTES);
+    let mut slowest = Duration::ZERO;
+    let mut poisoned = 0;
+    for _ in 0..rounds {
+        for source in [Part::Tickets, Part::Orders, Part::Payments, Part::Expiration] {
+            for envelope in ["{", "not JSON", "{\"id\":1}", "", huge.as_str()] {
+                let fields = [
+                    "seq",
+                    "999999999",
+                    "type",
+                    "order:created",
+                    "subject",
+                    "nobody",
+                    "envelope",
+                ];
+                let mut command = vec!["XADD", "", "*"];
+                let stream = stream(source);
+                command[1] = &stream;
+                command.extend(fields);
+                command.push(envelope);
+                system.redis_command(&command);
+                poisoned += 1;
+            }
+            system.redis_command(&["XADD", &stream(source), "*", "hello", "world"]);
+            poisoned += 1;
+            slowest = slowest.max(others_move_on(&market).await);
+        }
+    }
+    let healed = Instant::now();
+    purchases.finish().await;
+    let verdict = settle(&system, &market, healed).await;
+    system.memory_grew_little(&before, GROWTH_MIB_MAX);
+    let letters = dead_letters(&system, Part::Orders).await + dead_letters(&system, Part::Tickets).await;
+    assert!(
+        letters > 0,
+        "nobody has kept a dead letter of {poisoned} poisonous entries"
+    );
+    Outcome {
+        done: format!(
+            "{poisoned} entries; {letters} dead letters at orders and tickets; others moved on within {} ms",
+            slowest.as_millis()
+        ),
+        kills: 0,
+        verdict,
+    }
+}
+
+/// A new listing is heard of by the orders service, in spite of all.
+async fn others_move_on(market: &Market) -> Duration {
+    let ticket = market.list(1).await.expect("a listing is answered 201");
+    let begun = Instant::now();
+    let order = market.order(0, &ticket).await.expect_taken();
+    let took = begun.elapsed();
+    assert!(
+        took < Duration::from_secs(MOVED_ON_SECONDS_MAX),
+        "it took {took:?} until a listing was heard of"
+    );
+    market.cancel(0, &order).await;
+    took
+}
+
+async fn dead_letters(system: &System, part: Part) -> u64 {
+    let status: Value = Client::new(system.base(part))
+        .get("/internal/dead-letters")
+        .expect(200)
+        .await
+        .json();
+    status["total"]
+        .as_u64()
+        .expect("the list says how many there are")
+}
+
+/// Row 19: a consumer is thought dead, another one takes what it was to read, and it comes back.
+pub(super) async fn claimed(stage: Stage) -> Outcome {
+    let (wanted, strikes_min) = stage.size((50, 5), (500, 40));
+    let system = System::start(&Setup::default().hold(HOLD_SECONDS)).await;
+    let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
+    let purchases = market.purchases(Mix::ALL_WAYS);
+    let mut random = stage.random();
+    let (mut strikes, mut taken) = (0, 0);
+    while purchases.finished() < wanted || strikes < strikes_min {
+        let (reader, source) = READINGS[strikes % READINGS.len()];
+        let stream = stream(source);
+        // It is slow between reading and acknowledging, so that there is something to be claimed.
+        system.arm(reader, Point::BeforeCommit, "sleep 300");
+        pause(random.between(100, 400)).await;
+        system.process(reader).stop();
+        pause(random.between(100, 300)).await;
+        let group = reader.name();
+        let claimed =
+            system.redis_command(&["XAUTOCLAIM", &stream, group, "another", "0", "0", "COUNT", "1000"]);
+        if let Reply::Array(parts) = &claimed
+            && let Some(Reply::Array(entries)) = parts.get(1)
+        {
+            taken += entries.len();
+        }
+        let read = [
+            "XREADGROUP",
+            "GROUP",
+            group,
+            "another",
+            "COUNT",
+            "1000",
+            "STREAMS",
+            &stream,
+            ">",
+        ];
+        let ids = ids_read(&system.redis_command(&read));
+        taken += ids.len();
+        // Half of them the other one acknowledges as if it had done them.
+        for id in ids.iter().step_by(2) {
+            system.redis_command(&["XACK", &stream, group, id]);
+        }
+        system.disarm(reader, Point::BeforeCommit);
+        system.process(reader).resume();
+        strikes += 1;
+    }
+    let healed = Instant::now();
+    purchases.finish().await;
+    let verdict = settle(&system, &market, healed).await;
+    Outcome {
+        done: format!("{strikes} times; {taken} entries were taken away"),
+        kills: 0,
+        verdict,
+    }
+}
+
+/// The ids in the reply of XREADGROUP for one stream.
+fn ids_read(reply: &Reply) -> Vec<String> {
+    let Reply::Array(streams) = reply else {
+        return Vec::new();
+    };
+    let Some(Reply::Array(stream)) = streams.first() else {
+        return Vec::new();
+    };
+    let Some(Reply::Array(entries)) = stream.get(1) else {
+        return Vec::new();
+    };
+    let id = |entry: &Reply| match entry {
+        Reply::Array(parts) => parts.first().and_then(Reply::text).map(str::to_owned),
+        _ => None,
+    };
+    entries.iter().filter_map(id).collect()
+}
