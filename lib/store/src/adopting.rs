@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::errors::TransactError;
 use crate::health::Reader;
 use crate::indexes::Indexes;
+use crate::marks::Mark;
 use crate::outbox::OutboxEntry;
-use crate::restored;
 use crate::store::Store;
 use crate::txn::{Context, Txn};
 
@@ -62,7 +62,7 @@ impl<I: Indexes> Store<I> {
     /// # Errors
     /// When the mark of a restoration can't be taken away; the store then goes on adopting.
     pub fn end_adopting(&self) -> std::io::Result<()> {
-        restored::unmark(&self.shared.options.dir)?;
+        Mark::Restored.unset(&self.shared.options.dir)?;
         self.shared.health.end_adopting();
         self.shared.queue.turn_away();
         self.shared.watchers.wake_all();
@@ -73,7 +73,7 @@ impl<I: Indexes> Store<I> {
     /// Whether the store comes out of a backup and has not ended adopting since. One that can't be told apart counts as
     /// restored: adopting nothing does no harm.
     pub fn was_restored(&self) -> bool {
-        restored::is_marked(&self.shared.options.dir).unwrap_or(true)
+        Mark::Restored.is_set(&self.shared.options.dir).unwrap_or(true)
     }
 
     fn not_adopting(&self) -> crate::StoreError {

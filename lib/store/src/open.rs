@@ -18,9 +18,13 @@ use crate::engine::{Disk, Engine, EngineError, OpenEngine};
 use crate::errors::panic_message;
 use crate::head::{HeadFile, HeadSays, Meta};
 use crate::indexes::Indexes;
+use crate::marks::Mark;
 use crate::outbox::{OUTBOX_BYTES_MAX, OUTBOX_DAYS, OUTBOX_EVENTS_MAX};
 use crate::record;
 use crate::state::Gathered;
+
+/// What the mark of a store that was made tells whoever finds it.
+pub(crate) const MADE_SAYS: &str = "A store was made in this directory. Move all of it away to begin anew.";
 
 /// How long an open may take, however large the store is, unless the options say otherwise.
 const OPEN_SECONDS_MAX: u64 = 60;
@@ -186,16 +190,25 @@ pub(crate) fn open<I: Indexes>(options: &Options, reached: Option<Meta>) -> Resu
         })
     })?;
     let head = HeadFile::read(dir).map_err(io("reading the head file"))?;
-    if let HeadSays::Head(head) = head
-        && !options.engine.exists(dir)
-    {
-        return Err(options.error(OpenProblem::Old(format!(
-            "its data file is missing or empty, and it had {} rows after {} batches",
-            head.keys, head.batch
-        ))));
+    let made = Mark::Made.is_set(dir).map_err(io("looking for what was made"))?;
+    if !options.engine.exists(dir) {
+        match head {
+            HeadSays::Head(head) => {
+                return Err(options.error(OpenProblem::Old(format!(
+                    "its data file is missing or empty, and it had {} rows after {} batches",
+                    head.keys, head.batch
+                ))));
+            }
+            HeadSays::Missing | HeadSays::Unreadable if made => {
+                let what =
+                    "its data file is missing or empty, and its head file can't say how far it had come";
+                return Err(options.error(OpenProblem::Damaged(what.to_owned())));
+            }
+            HeadSays::Missing | HeadSays::Unreadable => {}
+        }
     }
     let (engine, mut gathered) = read_within_bound::<I>(options)?;
-    let meta = match check(head, reached, &gathered).map_err(|problem| options.error(problem))? {
+    let meta = match check(head, made, reached, &gathered).map_err(|problem| options.error(problem))? {
         Found::New => {
             begin(&*engine, dir).map_err(|error| {
                 options.error(OpenProblem::Io {
@@ -211,6 +224,9 @@ pub(crate) fn open<I: Indexes>(options: &Options, reached: Option<Meta>) -> Resu
         }
         Found::Good(meta) => meta,
     };
+    if !made {
+        Mark::Made.set(dir, MADE_SAYS).map_err(io("marking it as made"))?;
+    }
     gathered.durable.meta = meta;
     gathered.durable.cursors = gathered.indexed.cursors;
     gathered.durable.dead_letters = gathered.indexed.dead_letters;
@@ -311,6 +327,7 @@ enum Found {
 
 fn check<I: Indexes>(
     head: HeadSays,
+    made: bool,
     reached: Option<Meta>,
     gathered: &Gathered<I>,
 ) -> Result<Found, OpenProblem> {
@@ -318,8 +335,10 @@ fn check<I: Indexes>(
     let damaged = |what: String| Err(OpenProblem::Damaged(what));
     let head = match (head, gathered.meta) {
         (HeadSays::Unreadable, _) => return damaged("its head file can't be believed".to_owned()),
-        (HeadSays::Missing, None) if rows == 0 => return Ok(Found::New),
-        (HeadSays::Missing, Some(meta)) if rows == 0 && meta == Meta::default() => return Ok(Found::Begun),
+        (HeadSays::Missing, None) if rows == 0 && !made => return Ok(Found::New),
+        (HeadSays::Missing, Some(meta)) if rows == 0 && meta == Meta::default() && !made => {
+            return Ok(Found::Begun);
+        }
         (HeadSays::Missing, _) => {
             return damaged(
                 "its head file is missing, so that no one can tell whether it is whole".to_owned(),

@@ -16,6 +16,9 @@ use crate::shared::Shared;
 /// How many outbox rows one read looks at, whatever its bound on bytes is.
 const OUTBOX_ROWS_PER_READ_MAX: usize = 1_024;
 
+/// Rows by their keys, and the last key that was looked at, if there are more.
+type Page<T> = (Vec<(RawKey, T)>, Option<RawKey>);
+
 impl<I> Shared<I> {
     pub(crate) fn get<R: Record>(&self, reader: Reader, key: &R::Key) -> Result<Option<R>, StoreError> {
         let raw = record::raw_key::<R>(key);
@@ -93,7 +96,7 @@ impl<I> Shared<I> {
         limit: usize,
         stored: impl Fn(&[u8], &[u8]) -> Result<T, StoreError>,
         hidden: impl Fn(&SharedRow) -> T,
-    ) -> Result<(Vec<(RawKey, T)>, Option<RawKey>), StoreError> {
+    ) -> Result<Page<T>, StoreError> {
         let table = from.first();
         let mut found: BTreeMap<RawKey, Found> = BTreeMap::new();
         let mut more = false;

@@ -1,11 +1,10 @@
 //! The handle that services hold: reads beside the writer, transactions through it.
 
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use events::{Epoch, Position, Seq, Source, Timestamp};
+use events::{Epoch, Position, Seq, Source};
 use tokio::sync::{oneshot, watch};
 
 use crate::changed::Changed;
@@ -14,11 +13,11 @@ use crate::errors::{StoreError, TransactError};
 use crate::health::{Reader, State};
 use crate::indexes::Indexes;
 use crate::lock::DirLock;
+use crate::marks::Mark;
 use crate::open::{self, OpenError, OpenProblem, Opened, Options};
-use crate::outbox::{Kept, OutboxEntry};
+use crate::outbox::OutboxEntry;
 use crate::queue::{Job, Outcome, PushError, Ran};
 use crate::record::{self, Record};
-use crate::restored;
 use crate::shared::Shared;
 use crate::txn::{Context, Txn};
 use crate::writer::Writer;
@@ -126,7 +125,7 @@ impl<I: Indexes> Store<I> {
             gathered,
             head,
         } = open::open::<I>(&options, None)?;
-        let marker = restored::is_marked(&options.dir).map_err(|error| {
+        let marker = Mark::Restored.is_set(&options.dir).map_err(|error| {
             let doing = "looking for the mark of a restoration";
             options.error(OpenProblem::Io { doing, error })
         })?;
@@ -276,49 +275,6 @@ impl<I: Indexes> Store<I> {
     pub fn oldest_outbox_seq(&self) -> Seq {
         let durable = self.shared.durable();
         durable.spans.first().unwrap_or(durable.meta.seq.next())
-    }
-
-    /// Removes events that are older than is kept, or more than are kept; the newest always stay. Says how
-    /// many rows of the outbox went.
-    ///
-    /// # Errors
-    /// When the store can't write.
-    pub async fn trim_outbox(&self, now: Timestamp) -> Result<usize, TransactError<Infallible>> {
-        let mut trimmed = 0;
-        loop {
-            let options = &self.shared.options;
-            let rows = self.shared.durable().spans.trimmable(Kept {
-                since: now.minus(options.outbox_age_max),
-                events_max: options.outbox_events_max,
-                bytes_max: options.outbox_bytes_max,
-            });
-            if rows.is_empty() {
-                return Ok(trimmed);
-            }
-            trimmed += rows.len();
-            self.transact(Context::new(now), move |txn| Ok(txn.trim(&rows)?))
-                .await?;
-        }
-    }
-
-    /// Forgets the answers of requests whose time is over. Says how many.
-    ///
-    /// # Errors
-    /// When the store can't write.
-    pub async fn sweep(&self, now: Timestamp) -> Result<usize, TransactError<Infallible>> {
-        let mut swept = 0;
-        loop {
-            let due = {
-                let indexed = self.shared.indexed.read().unwrap_or_else(PoisonError::into_inner);
-                indexed.answers_due(now)
-            };
-            if due.is_empty() {
-                return Ok(swept);
-            }
-            swept += due.len();
-            self.transact(Context::new(now), move |txn| Ok(txn.forget(&due)?))
-                .await?;
-        }
     }
 
     /// How far a source's events are applied, durably; the very beginning if none was.

@@ -1,4 +1,8 @@
-//! Truncated files and flipped bits: a store is whole, or refused with a sentence, within ten seconds.
+//! Damaged files: a store is whole, or refused with a sentence that says what to do, within ten seconds.
+//!
+//! Each seed is one case: a store of some kind, and one or two of its files cut, emptied, removed, with flipped bits or
+//! with blocks of zeros or garbage. A short run is part of the tests; a long one is asked for by the environment:
+//! `STORE_DAMAGE_SEEDS=1000 cargo nextest run -p store --test damage --no-capture`.
 #![allow(
     clippy::unwrap_used,
     reason = "clippy does not take helpers of tests for tests"
@@ -9,10 +13,29 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use common::{Account, Stepped, Totals, account, event, id, options};
-use store::Store;
+use common::{Account, Bank, Refusal, Stepped, account, event, id, now, options};
+use store::{Context, Store};
+
+/// How many seeds a run has unless [`SEEDS_VARIABLE`] says otherwise, and from which one on.
+const SEEDS: u64 = 60;
+const SEEDS_VARIABLE: &str = "STORE_DAMAGE_SEEDS";
+const FIRST_SEED_VARIABLE: &str = "STORE_DAMAGE_FIRST_SEED";
+
+/// Longer than this is a hang.
+const OPEN_SECONDS_MAX: u64 = 10;
+
+/// After this a case is given up, and counts as a hang.
+const GIVEN_UP_SECONDS: u64 = 30;
+
+/// How many cases are looked at side by side.
+const WORKERS: usize = 2;
+
+/// A block as file systems and disks lose them.
+const BLOCK_BYTES: u64 = 4_096;
 
 /// A reproducible sequence of numbers (splitmix64).
 struct Numbers(u64);
@@ -29,120 +52,271 @@ impl Numbers {
     fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
-}
 
-fn filled(dir: &Path) -> BTreeMap<u64, Account> {
-    let mut store = Stepped::open(options(dir));
-    let mut rows = BTreeMap::new();
-    for batch in 0..60_u64 {
-        let puts: Vec<_> = (0..10)
-            .map(|number| Account {
-                note: format!("{batch} ").repeat(60),
-                ..account(batch * 10 + number, 1, batch)
-            })
-            .collect();
-        rows.extend((batch * 10..).zip(puts.iter().cloned()));
-        store
-            .transact(move |txn| {
-                for row in puts {
-                    txn.put(None, row)?;
-                    txn.emit(event(batch));
-                }
-                Ok(())
-            })
-            .unwrap();
-    }
-    rows
-}
-
-/// The engine's files, of which one is damaged.
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file() && path.file_name().is_some_and(|name| name != "lock"))
-        .collect();
-    files.sort();
-    files
-}
-
-/// Opens what was damaged: says whether it opened, and then it must be whole.
-fn whole_or_refused(what: &str, dir: &Path, rows: &BTreeMap<u64, Account>) -> bool {
-    let started = Instant::now();
-    let opened = Store::<Totals>::open(options(dir));
-    let took = started.elapsed();
-    assert!(took < Duration::from_secs(10), "{what}: took {took:?}");
-    match opened {
-        Ok(store) => {
-            for (number, row) in rows {
-                assert_eq!(
-                    store.get::<Account>(&id(*number)).unwrap().as_ref(),
-                    Some(row),
-                    "{what}"
-                );
-            }
-            assert_eq!(store.read(|totals| totals.accounts), rows.len() as u64, "{what}");
-            assert_eq!(store.status().head.0, rows.len() as u64, "{what}");
-            store.close();
-            true
-        }
-        Err(error) => {
-            let sentence = error.to_string();
-            assert!(
-                sentence.contains("restore it with `boxoffice restore --service tickets --from BACKUP`"),
-                "{what}: {sentence}"
-            );
-            println!("{what}: after {took:?} {sentence}");
-            false
-        }
+    fn one_of<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[usize::try_from(self.below(of.len() as u64)).unwrap()]
     }
 }
 
-fn damage(name: &str, seeds: std::ops::Range<u64>, change: impl Fn(&mut Numbers, &Path, Vec<u8>)) {
-    let good = tempfile::tempdir().unwrap();
-    let rows = filled(good.path());
-    let copy = tempfile::tempdir().unwrap();
-    common::copy_dir(good.path(), copy.path());
-    assert!(whole_or_refused("an undamaged copy", copy.path(), &rows));
-    let mut opened = 0;
-    for seed in seeds.clone() {
-        let mut numbers = Numbers(seed);
+/// A good store, and what is in it.
+struct Good {
+    kind: &'static str,
+    dir: tempfile::TempDir,
+    rows: BTreeMap<u64, Account>,
+    head: u64,
+}
+
+impl Good {
+    fn make(kind: &'static str, lives: u64, large: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        common::copy_dir(good.path(), dir.path());
-        let files = files(dir.path());
-        // Mostly the file that holds the data.
-        let file = match numbers.below(4) {
-            0 => files[usize::try_from(numbers.below(files.len() as u64)).unwrap()].clone(),
-            _ => dir.path().join("db"),
-        };
-        let bytes = fs::read(&file).unwrap();
-        change(&mut numbers, &file, bytes);
-        let what = format!("{name}, seed {seed}, {}", file.display());
-        opened += u64::from(whole_or_refused(&what, dir.path(), &rows));
-    }
-    println!("{name}: of {seeds:?} {opened} opened whole, the others were refused");
-}
-
-#[test]
-fn a_truncated_file_is_never_taken_for_the_whole() {
-    damage("truncated", 0..30, |numbers, file, bytes| {
-        let length = usize::try_from(numbers.below(bytes.len() as u64)).unwrap();
-        fs::write(file, &bytes[..length]).unwrap();
-    });
-}
-
-#[test]
-fn flipped_bits_are_never_taken_for_the_truth() {
-    damage("flipped", 0..30, |numbers, file, mut bytes| {
-        // Not all of the data file is written: aim at what is.
-        let used = bytes
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(1, |last| last + 1);
-        for _ in 0..=numbers.below(3) {
-            let bit = numbers.below(used as u64 * 8);
-            bytes[usize::try_from(bit / 8).unwrap()] ^= 1 << (bit % 8);
+        let mut rows = BTreeMap::new();
+        for life in 0..lives {
+            let mut store = Stepped::open(options(dir.path()));
+            for batch in 0..30 {
+                let first = life * 300 + batch * 10;
+                let puts: Vec<Account> = (first..first + 10)
+                    .map(|number| Account {
+                        note: if large && number % 50 == 7 {
+                            "large ".repeat(25_000)
+                        } else {
+                            format!("{batch} ").repeat(60)
+                        },
+                        ..account(number, 1, batch)
+                    })
+                    .collect();
+                rows.extend((first..).zip(puts.iter().cloned()));
+                store
+                    .transact(move |txn| {
+                        for row in puts {
+                            txn.put(None, row)?;
+                            txn.emit(event(batch));
+                        }
+                        Ok(())
+                    })
+                    .unwrap();
+            }
         }
-        fs::write(file, bytes).unwrap();
+        Self {
+            kind,
+            head: rows.len() as u64,
+            dir,
+            rows,
+        }
+    }
+
+    /// All files but the lock, which says nothing.
+    fn files(dir: &Path) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                files.extend(Self::files(&path));
+            } else if path.file_name().is_some_and(|name| name != "lock") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        files
+    }
+}
+
+/// Damages one file, and says how.
+fn damage(numbers: &mut Numbers, dir: &Path, all: bool) -> String {
+    let mut files = Good::files(dir);
+    if !all {
+        // The mark counts by being there; without it alone nothing is missing.
+        files.retain(|file| file.file_name().is_some_and(|name| name != "made"));
+    }
+    // Mostly the file that holds the data.
+    let file = if all || numbers.below(2) == 0 {
+        numbers.one_of(&files).clone()
+    } else {
+        dir.join("db")
+    };
+    let name = file.strip_prefix(dir).unwrap().display().to_string();
+    let Ok(mut bytes) = fs::read(&file) else {
+        return format!("{name} gone already");
+    };
+    // Not all of the data file is written: aim at what is.
+    let used = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last as u64 + 1);
+    let at = |place: u64| usize::try_from(place).unwrap();
+    if used == 0 {
+        fs::remove_file(&file).unwrap();
+        return format!("{name} removed");
+    }
+    let what = match numbers.below(7) {
+        0 => {
+            let length = numbers.below(used);
+            bytes.truncate(at(length));
+            format!("{name} cut to {length}")
+        }
+        1 => {
+            // As after a power cut: at the end of a block.
+            let length = numbers.below(used) / BLOCK_BYTES * BLOCK_BYTES;
+            bytes.truncate(at(length));
+            format!("{name} cut to {length}")
+        }
+        2 | 3 => {
+            let flips = 1 + numbers.below(4);
+            for _ in 0..flips {
+                let bit = numbers.below(used * 8);
+                bytes[at(bit / 8)] ^= 1 << (bit % 8);
+            }
+            format!("{name} with {flips} bits flipped")
+        }
+        4 | 5 => {
+            let zeros = numbers.below(2) == 0;
+            let from = numbers.below(used) / BLOCK_BYTES * BLOCK_BYTES;
+            let to = (from + BLOCK_BYTES * (1 + numbers.below(4))).min(bytes.len() as u64);
+            for byte in &mut bytes[at(from)..at(to)] {
+                *byte = if zeros { 0 } else { numbers.next().to_le_bytes()[0] };
+            }
+            let with = if zeros { "zeros" } else { "garbage" };
+            format!("{name} with {with} from {from} to {to}")
+        }
+        _ => {
+            fs::remove_file(&file).unwrap();
+            return format!("{name} removed");
+        }
+    };
+    fs::write(&file, bytes).unwrap();
+    what
+}
+
+/// What came of a case.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    /// It opened, and everything was there, also after it was written and opened again.
+    Whole,
+    /// It was refused, in words that say what to do.
+    Refused(String),
+    Wrong(String),
+    Hung(Duration),
+}
+
+fn judge(dir: &Path, good: &Good) -> Verdict {
+    for life in 0..2 {
+        let started = Instant::now();
+        let opened = Store::open(options(dir));
+        let took = started.elapsed();
+        if took > Duration::from_secs(OPEN_SECONDS_MAX) {
+            return Verdict::Hung(took);
+        }
+        let store: Bank = match opened {
+            Ok(store) => store,
+            Err(error) if life == 1 => return Verdict::Wrong(format!("opened once, and then: {error}")),
+            Err(error) => {
+                let sentence = error.to_string();
+                return if sentence
+                    .contains("restore it with `boxoffice restore --service tickets --from BACKUP`")
+                {
+                    Verdict::Refused(sentence)
+                } else {
+                    Verdict::Wrong(format!("refused without a way out: {sentence}"))
+                };
+            }
+        };
+        for (number, row) in &good.rows {
+            match store.get::<Account>(&id(*number)) {
+                Ok(Some(found)) if found == *row => {}
+                other => return Verdict::Wrong(format!("row {number} is {other:?}")),
+            }
+        }
+        let head = store.status().head.0;
+        let events = store
+            .outbox(events::Seq(0), usize::MAX)
+            .map(|events| events.len() as u64);
+        let accounts = store.read(|totals| totals.accounts);
+        let written = good.rows.len() as u64 + life;
+        if (head, accounts) != (good.head, written) || events.as_ref().ok() != Some(&good.head) {
+            return Verdict::Wrong(format!("{head} events ({events:?}), {accounts} rows"));
+        }
+        let put: Result<(), Refusal> = store
+            .submit(Context::new(now()), move |txn| {
+                Ok(txn.put(None, account(1_000_000 + life, 1, 1))?)
+            })
+            .unwrap()
+            .blocking_recv()
+            .unwrap();
+        if let Err(error) = put {
+            return Verdict::Wrong(format!("it can't be written: {error}"));
+        }
+        store.close();
+    }
+    Verdict::Whole
+}
+
+/// One case, from its seed alone.
+fn case(seed: u64, goods: &[Good]) -> (String, Verdict) {
+    let mut numbers = Numbers(seed);
+    let good = numbers.one_of(goods);
+    let dir = tempfile::tempdir().unwrap();
+    common::copy_dir(good.dir.path(), dir.path());
+    let mut what = damage(&mut numbers, dir.path(), false);
+    if numbers.below(3) == 0 {
+        what = format!("{what}, and {}", damage(&mut numbers, dir.path(), true));
+    }
+    (format!("{}: {what}", good.kind), judge(dir.path(), good))
+}
+
+fn setting(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("it is a number"))
+}
+
+#[test]
+fn damage_is_never_taken_for_the_truth_and_never_hangs() {
+    let goods: &'static [Good] = Box::leak(Box::new([
+        Good::make("a young store", 1, false),
+        Good::make("a store that was opened again", 3, false),
+        Good::make("a store with large rows", 2, true),
+    ]));
+    for good in goods {
+        let copy = tempfile::tempdir().unwrap();
+        common::copy_dir(good.dir.path(), copy.path());
+        assert_eq!(judge(copy.path(), good), Verdict::Whole, "an undamaged copy");
+    }
+    let first = setting(FIRST_SEED_VARIABLE, 0);
+    let seeds = setting(SEEDS_VARIABLE, SEEDS);
+    let next = AtomicU64::new(first);
+    let verdicts = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::SeqCst);
+                    if seed >= first + seeds {
+                        break;
+                    }
+                    // On a thread of its own, which is left behind if it hangs.
+                    let (done, judged) = mpsc::channel();
+                    std::thread::spawn(move || done.send(case(seed, goods)).unwrap());
+                    let given_up = Duration::from_secs(GIVEN_UP_SECONDS);
+                    let (what, verdict) = judged
+                        .recv_timeout(given_up)
+                        .unwrap_or_else(|_| ("unknown".to_owned(), Verdict::Hung(given_up)));
+                    println!("seed {seed}, {what}: {verdict:?}");
+                    verdicts.lock().unwrap().push((seed, what, verdict));
+                }
+            });
+        }
     });
+    let verdicts = verdicts.into_inner().unwrap();
+    let count = |like: fn(&Verdict) -> bool| verdicts.iter().filter(|(_, _, verdict)| like(verdict)).count();
+    println!(
+        "{} seeds from {first}: {} opened whole, {} refused in words that say what to do, {} wrong, {} hung over \
+         {OPEN_SECONDS_MAX} s",
+        verdicts.len(),
+        count(|verdict| matches!(verdict, Verdict::Whole)),
+        count(|verdict| matches!(verdict, Verdict::Refused(_))),
+        count(|verdict| matches!(verdict, Verdict::Wrong(_))),
+        count(|verdict| matches!(verdict, Verdict::Hung(_))),
+    );
+    let bad: Vec<_> = verdicts
+        .iter()
+        .filter(|(_, _, verdict)| matches!(verdict, Verdict::Wrong(_) | Verdict::Hung(_)))
+        .collect();
+    assert!(bad.is_empty(), "{bad:#?}");
 }

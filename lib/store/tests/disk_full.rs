@@ -7,9 +7,11 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Account, Bank, Refusal, account, event, eventually, id, now, options};
@@ -20,6 +22,9 @@ const DISK_MIB: u64 = 24;
 
 /// How much of it something else takes away, and gives back.
 const BALLAST_BYTES: usize = 8 * 1024 * 1024;
+
+/// How many rows are written while something else takes the room and gives it back.
+const ROUNDS: u64 = 2_000;
 
 /// Tells the copy of this program that has the small file system what it is to do, and where that is.
 const PART_VARIABLE: &str = "STORE_TEST_DISK_FULL_PART";
@@ -132,4 +137,51 @@ fn rows_on_pages_with_files_of_their_own_fill_the_disk() {
 #[test]
 fn rows_that_need_files_of_their_own_fill_the_disk() {
     fills_and_recovers("rows_that_need_files_of_their_own_fill_the_disk", 400_000);
+}
+
+/// Something else takes all the room, and gives it back, again and again, at any moment: also in the middle of a batch.
+#[test]
+fn the_room_goes_in_the_middle_of_a_batch() {
+    let Some(disk) = std::env::var_os(PART_VARIABLE) else {
+        return on_a_small_disk("the_room_goes_in_the_middle_of_a_batch");
+    };
+    let disk = Path::new(&disk);
+    let store: Bank = Store::open(options(&disk.join("store"))).unwrap();
+    let over = AtomicBool::new(false);
+    let (mut acknowledged, mut refused, mut unknown) = (Vec::new(), 0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                let mut ballast = File::create(disk.join("ballast")).unwrap();
+                while ballast.write_all(&[1; 64 * 1024]).is_ok() {}
+                drop(ballast);
+                fs::remove_file(disk.join("ballast")).unwrap();
+            }
+        });
+        for number in 0..ROUNDS {
+            match put(&store, row(number, 3_000)) {
+                Ok(()) => acknowledged.push(number),
+                Err(TransactError::Unknown(_)) => unknown += 1,
+                Err(TransactError::Unavailable(_)) => refused += 1,
+                Err(other) => panic!("{other:?}"),
+            }
+            assert!(!store.status().writer_died);
+        }
+        over.store(true, Ordering::SeqCst);
+    });
+    println!(
+        "{} acknowledged, {refused} refused, {unknown} unknown",
+        acknowledged.len()
+    );
+    eventually("it serves again", || {
+        matches!(store.status().state, State::Serving)
+    });
+    for number in acknowledged {
+        assert_eq!(
+            store.get::<Account>(&id(number)).unwrap(),
+            Some(row(number, 3_000))
+        );
+    }
+    put(&store, row(ROUNDS, 100)).unwrap();
+    store.close();
 }

@@ -143,8 +143,9 @@ fn a_head_file_that_lags_is_fine_and_one_that_is_wrong_is_not() {
 fn a_store_that_was_killed_while_it_was_made_is_made_again() {
     let dir = tempfile::tempdir().unwrap();
     drop(Stepped::open(options(dir.path())));
-    // The first batch is there, the head file is not.
+    // The first batch is there, the head file is not, nor the mark that comes after it.
     fs::remove_file(dir.path().join("head")).unwrap();
+    fs::remove_file(dir.path().join("made")).unwrap();
     let mut store = Stepped::open(options(dir.path()));
     store.put(None, account(1, 1, 1)).unwrap();
     drop(store);

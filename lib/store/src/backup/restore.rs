@@ -17,10 +17,10 @@ use crate::engine::{Engine, EngineError};
 use crate::head::{HeadFile, HeadSays, Meta};
 use crate::indexes::Anything;
 use crate::lock::DirLock;
+use crate::marks::Mark;
 use crate::open::{self, OpenError, Options};
 use crate::outbox::OutboxRow;
 use crate::record::Record;
-use crate::restored;
 
 use super::format::{Begin, Block, Decoder, Op, Unreadable};
 use super::{Manifest, meta, scan_chunk};
@@ -213,8 +213,13 @@ fn make(
             "restored at {} from a backup that was taken at {} and ends at event {}",
             options.now, manifest.taken_at, manifest.head
         );
-        restored::mark(&new.dir, &says).map_err(RestoreError::io("marking the store as restored"))?;
+        Mark::Restored
+            .set(&new.dir, &says)
+            .map_err(RestoreError::io("marking the store as restored"))?;
     }
+    Mark::Made
+        .set(&new.dir, open::MADE_SAYS)
+        .map_err(RestoreError::io("marking the store as made"))?;
     // As at a start: every checksum, every count.
     drop(open::open::<Anything>(new, None)?);
     Ok((manifest, end.position(), lock))
