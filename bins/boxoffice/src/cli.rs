@@ -7,6 +7,8 @@ use clap::Parser;
 use clap::builder::BoolishValueParser;
 use service::LogFormat;
 
+use crate::operator::Operate;
+
 /// A marketplace for tickets, all of it in one process: five services, the site, a private Redis, and a stand-in for
 /// Stripe (unless a real account is given). No real money moves until you set STRIPE_SECRET_KEY.
 ///
@@ -15,9 +17,16 @@ use service::LogFormat;
 #[command(
     name = "boxoffice",
     version,
+    args_conflicts_with_subcommands = true,
+    subcommand_help_heading = "For operators",
+    subcommand_value_name = "COMMAND",
     after_help = "Examples:\n  boxoffice --demo\n  boxoffice --demo --hold-seconds 60     orders run out after a minute\n  boxoffice --listen 127.0.0.1:0         takes a free port and prints it\n  RUST_LOG=info boxoffice --demo         shows what the services do"
 )]
 pub(crate) struct Cli {
+    /// What an operator wants instead of running the system.
+    #[command(subcommand)]
+    pub(crate) operate: Option<Operate>,
+
     /// Address to serve on; port 0 takes a free one and prints it
     #[arg(
         long,

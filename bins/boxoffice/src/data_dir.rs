@@ -9,6 +9,9 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 /// How many random bytes a secret is made of.
 const SECRET_BYTES: usize = 32;
 
+/// The file that is locked by whoever uses the directory.
+const LOCK_FILE: &str = "boxoffice.lock";
+
 /// Why the data directory can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DataDirError {
@@ -28,6 +31,47 @@ pub(crate) enum DataDirError {
         #[source]
         cause: std::io::Error,
     },
+}
+
+/// Who has the lock of a data directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LockedBy {
+    /// A boxoffice that runs: its process id, as it wrote it down.
+    Process(String),
+    /// No process.
+    Nobody,
+    /// There is no such directory.
+    Missing,
+}
+
+/// Looks who has the lock, and leaves it as it is.
+pub(crate) fn locked_by(path: &Path) -> Result<LockedBy, DataDirError> {
+    let io = |doing| {
+        move |cause| DataDirError::Io {
+            dir: path.display().to_string(),
+            doing,
+            cause,
+        }
+    };
+    if !path.try_exists().map_err(io("looking for the directory"))? {
+        return Ok(LockedBy::Missing);
+    }
+    let mut lock = match File::open(path.join(LOCK_FILE)) {
+        Ok(lock) => lock,
+        // Services that are processes of their own have locks of their own.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(LockedBy::Nobody),
+        Err(error) => return Err(io("opening the lock file")(error)),
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(LockedBy::Nobody),
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            lock.read_to_string(&mut pid)
+                .map_err(io("reading the lock file"))?;
+            Ok(LockedBy::Process(pid.trim().to_owned()))
+        }
+        Err(TryLockError::Error(cause)) => Err(io("looking at the lock")(cause)),
+    }
 }
 
 /// The data directory, locked until this is dropped or the process is gone.
@@ -53,7 +97,7 @@ impl DataDir {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
         folder.create(path).map_err(io("making the directory"))?;
-        let file = path.join("boxoffice.lock");
+        let file = path.join(LOCK_FILE);
         let open = OpenOptions::new()
             .read(true)
             .write(true)

@@ -2,15 +2,18 @@
 //! Stripe, on one port.
 //!
 //! Nothing of the product lives here: this program starts what the other crates are, tells a person what it does while
-//! it does it, and stops everything in order.
+//! it does it, and stops everything in order. Its subcommands are the operator's: verify, backup, restore, dead-letters.
 
 mod cli;
+mod control;
 mod data_dir;
 mod demo;
 mod description;
 mod dispatch;
+mod operator;
 mod redis_server;
 mod system;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -37,6 +40,9 @@ fn main() -> ExitCode {
         Err(error) => return not_started(&format!("the runtime can't be started: {error}")),
     };
     runtime.block_on(async {
+        if let Some(operate) = cli.operate {
+            return operator::run(operate).await;
+        }
         let shutdown = match Shutdown::on_signals() {
             Ok(shutdown) => shutdown,
             Err(error) => return not_started(&format!("signals can't be listened for: {error}")),

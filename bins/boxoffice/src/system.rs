@@ -11,14 +11,16 @@ use service::{Clock, Service, Settings, Shutdown, ShutdownTrigger, StartError, S
 use stripe_fake::StripeFake;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::cli::Cli;
+use crate::control::{self, ControlSocket};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::demo;
 use crate::description::describe;
 use crate::dispatch::Dispatch;
 use crate::redis_server::{RedisServer, RedisServerError};
+use crate::watch;
 
 /// Why Boxoffice does not start, in a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +129,8 @@ async fn serve(
     };
     let (stop, shutdown) = also_when_told(shutdown);
     let services = start_services(&cli, &settings, &stop, &shutdown).await?;
+    let control = serve_control(&services, data_dir, &shutdown);
+    let watch = tokio::spawn(watch::run(watch::remotes(&services), shutdown.clone()));
     let router = route(
         &cli,
         &services,
@@ -158,8 +162,28 @@ async fn serve(
     {
         tracing::error!(%error, "the stand-in for Stripe panicked");
     }
+    for (part, task) in [("control socket", control), ("watch", Some(watch))] {
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, part, "a part of the system panicked");
+        }
+    }
     stop_all(services).await;
     filled
+}
+
+/// Lets operators' commands reach this system. One that they can't reach runs all the same, and says so.
+fn serve_control(services: &[Started], data_dir: &DataDir, shutdown: &Shutdown) -> Option<JoinHandle<()>> {
+    match ControlSocket::bind(data_dir.path()) {
+        Ok(socket) => Some(tokio::spawn(
+            socket.serve(control::routes(services), shutdown.clone()),
+        )),
+        Err(error) => {
+            tracing::warn!(%error, "operators' commands can't reach this system");
+            None
+        }
+    }
 }
 
 /// Stops the services side by side: each may have to wait for the same Redis that does not answer.
@@ -248,7 +272,8 @@ async fn start<S: Service>(
     options: S::Options,
     shutdown: &Shutdown,
 ) -> Result<Started, StartError> {
-    let started = service::start::<S>(settings, options, shutdown.clone()).await?;
+    // On the heap: together they are too large to be moved around on the stack.
+    let started = Box::pin(service::start::<S>(settings, options, shutdown.clone())).await?;
     progress(S::SOURCE.as_str(), "its store is open and checked");
     Ok(started)
 }

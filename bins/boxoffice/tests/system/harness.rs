@@ -120,12 +120,17 @@ impl System {
 
     /// Starts everything that is down, on the same directory and the same ports, and waits until it is ready.
     pub(crate) async fn start_again(&mut self) {
+        self.spawn_again();
+        self.ready().await;
+    }
+
+    /// Starts everything that is down, though it may not become ready.
+    pub(crate) fn spawn_again(&mut self) {
         for part in &mut self.parts {
             if part.process.ended().is_some() {
                 part.process = part.process.builder().spawn();
             }
         }
-        self.ready().await;
     }
 
     /// The one process of [`Deployment::OneProcess`].

@@ -17,12 +17,16 @@ const PORTS_PER_TEST: u32 = 16;
 const SECRET_KEY: &str = "sk_test_boxoffice";
 const WEBHOOK_SECRET: &str = "whsec_boxoffice";
 
+/// What an operator shows to services that are processes of their own.
+pub(crate) const OPERATOR_TOKEN: &str = "an-operators-token-of-the-tests";
+
 /// Which process answers which path, as an ingress knows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Ingress {
     pub(crate) auth: String,
     pub(crate) tickets: String,
     pub(crate) orders: String,
+    pub(crate) expiration: String,
     pub(crate) payments: String,
     pub(crate) site: String,
     pub(crate) stripe: String,
@@ -60,6 +64,7 @@ pub(crate) fn one_process(dir: &Path, redis_url: Option<&str>, options: Options)
         auth: base.clone(),
         tickets: base.clone(),
         orders: base.clone(),
+        expiration: base.clone(),
         payments: base.clone(),
         site: base.clone(),
         stripe: base.clone(),
@@ -92,7 +97,8 @@ pub(crate) fn separate(dir: &Path, redis_url: &str, options: Options) -> (Ingres
             "payments" => ("PAYMENTS_LISTEN", &payments),
             other => panic!("{other} is no service"),
         };
-        (program(name, listen, base), format!("{base}/readyz"))
+        let program = program(name, listen, base).env("BOXOFFICE_OPERATOR_TOKEN", OPERATOR_TOKEN);
+        (program, format!("{base}/readyz"))
     };
     let (auth_program, auth_ready) = service("auth");
     let (orders_program, orders_ready) = service("orders");
@@ -137,6 +143,7 @@ pub(crate) fn separate(dir: &Path, redis_url: &str, options: Options) -> (Ingres
         auth,
         tickets,
         orders,
+        expiration,
         payments,
         site: web,
         stripe,

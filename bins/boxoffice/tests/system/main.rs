@@ -5,7 +5,9 @@
 //! process, and every service as a process of its own. Nothing here looks inside a service: what a test knows, it
 //! knows from answers, from Stripe's books (the stand-in's ledger), and from how processes end.
 
+mod backup;
 mod crowd;
+mod dead_letters;
 mod demo;
 mod faults;
 mod harness;
@@ -15,6 +17,7 @@ mod killed;
 mod late_payment;
 mod layout;
 mod load;
+mod operator;
 mod person;
 mod private_redis;
 mod purchase;
@@ -22,4 +25,5 @@ mod refused;
 mod sessions;
 mod stop;
 mod stripe;
+mod verify;
 mod versions;
