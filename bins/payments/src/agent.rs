@@ -13,8 +13,8 @@ use store::{Context, Store, StoreError, TransactError, Txn, TxnError};
 use tokio::time::timeout;
 
 use crate::domain::{
-    Call, Command, Decision, IntentStatus, Lapse, Payment, PaymentError, Step, StripeView, decide, next_call,
-    next_step,
+    Call, Command, Decision, IntentStatus, Lapse, Order, Payment, PaymentError, Step, StripeView, decide,
+    follow, next_call, next_step,
 };
 use crate::store::PaymentIndexes;
 use crate::stripe::{Stripe, Trouble};
@@ -289,7 +289,10 @@ impl Agent {
             let Some(payment) = tx.get::<Payment>(&known.id)? else { return Ok(known) };
             mark_read(tx, &notices)?;
             match decide(&payment, command, tx.now()) {
-                Ok(decision) => Ok(stage(tx, Some(payment.version), decision)?),
+                Ok(decision) => {
+                    let payment = stage(tx, Some(payment.version), decision)?;
+                    follow_order(tx, payment)
+                }
                 Err(PaymentError::Stale(_)) => Ok(payment),
                 Err(error) => {
                     // The payment went on while Stripe was being asked; the next look sees where it is now.
@@ -328,10 +331,35 @@ pub fn stage(
     Ok(decision.payment)
 }
 
+/// Brings a payment to where its order is, which a loss may have left behind or put ahead of it.
+///
+/// # Errors
+/// When a row can't be read or staged.
+pub fn follow_order(tx: &mut Txn<'_, PaymentIndexes>, mut payment: Payment) -> Result<Payment, TxnError> {
+    let Some(order) = tx.get::<Order>(&payment.order_id)? else {
+        return Ok(payment);
+    };
+    // Each command leaves a state that asks for less; it ends by itself.
+    while let Some(command) = follow(&payment, order.status) {
+        tracing::warn!(payment = %payment.id, order = %order.id, state = payment.state.as_str(), ?command,
+            "the payment goes where its order is");
+        match decide(&payment, command, tx.now()) {
+            Ok(decision) => payment = stage(tx, Some(payment.version), decision)?,
+            Err(error) => {
+                tracing::error!(payment = %payment.id, order = %order.id, %error, "the payment can't follow its order");
+                break;
+            }
+        }
+    }
+    Ok(payment)
+}
+
 fn after(before: &Payment, after: &Payment) -> Stepped {
     match next_step(after) {
         _ if after.version != before.version => Stepped::Moved,
         None | Some(Step::Observe) => Stepped::Idle,
-        Some(Step::CreateSession | Step::Capture | Step::Close | Step::Refund) => Stepped::Waiting,
+        Some(Step::CreateSession | Step::Look | Step::Capture | Step::Close | Step::Refund) => {
+            Stepped::Waiting
+        }
     }
 }

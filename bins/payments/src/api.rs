@@ -145,9 +145,7 @@ impl From<PaymentError> for Problem {
             | PaymentError::AlreadyPaid
             | PaymentError::AlreadyRefunded
             | PaymentError::AlreadyFailed => Self::conflict(error.to_string()),
-            PaymentError::NotAuthorized
-            | PaymentError::AcceptedAfterCancelled
-            | PaymentError::CancelledAfterAccepted
+            PaymentError::SessionUnknown
             | PaymentError::NothingToRefund
             | PaymentError::ForeignSession
             | PaymentError::ForeignIntent

@@ -42,7 +42,7 @@ fn order(order: &Order) -> Fact {
 fn state(state: &State) -> PaymentState {
     match state {
         State::Opening => PaymentState::Opening,
-        State::Open(_) => PaymentState::Open,
+        State::Open(_) | State::Recalled(_) => PaymentState::Open,
         State::Authorized(_) => PaymentState::Authorized,
         State::Capturing(_) => PaymentState::Capturing,
         State::Captured(_) => PaymentState::Captured,

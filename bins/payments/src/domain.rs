@@ -13,11 +13,12 @@ mod error;
 mod observe;
 mod order;
 mod payment;
+mod recall;
 mod stripe_view;
 #[cfg(test)]
 mod tests;
 
-use events::{Event, FailureReason, PaymentId, PaymentSnapshot, PaymentStatus, Timestamp, Version};
+use events::{Event, FailureReason, PaymentId, PaymentStatus, Timestamp, Version};
 
 pub use self::error::PaymentError;
 pub use self::order::Order;
@@ -25,6 +26,7 @@ pub use self::payment::{
     Authorization, CHECKOUT_SECONDS_MAX, CHECKOUT_SECONDS_MIN, Checkout, CheckoutRequest, Failure, Lapse,
     Lapsed, Payment, State,
 };
+pub use self::recall::follow;
 pub use self::stripe_view::{Intent, IntentStatus, SessionStatus, StripeView};
 
 /// What can be asked of a payment.
@@ -60,6 +62,8 @@ pub struct Decision {
 pub enum Step {
     /// Make the session of the stored request, or learn that it was made.
     CreateSession,
+    /// Learn where a session stands of which only the id is known.
+    Look,
     /// Nothing but to look now and then, because a notice may have been lost.
     Observe,
     /// Capture what is authorised.
@@ -149,6 +153,7 @@ pub fn decide(payment: &Payment, command: Command, now: Timestamp) -> Result<Dec
 pub fn next_step(payment: &Payment) -> Option<Step> {
     match &payment.state {
         State::Opening | State::Closing(None) => Some(Step::CreateSession),
+        State::Recalled(_) => Some(Step::Look),
         State::Open(_) | State::Authorized(_) => Some(Step::Observe),
         State::Capturing(_) => Some(Step::Capture),
         State::Closing(Some(_)) => Some(Step::Close),
@@ -163,7 +168,7 @@ pub fn next_step(payment: &Payment) -> Option<Step> {
 pub fn next_call(payment: &Payment, view: &StripeView) -> Option<Call> {
     let intent = view.intent.as_ref();
     match next_step(payment)? {
-        Step::CreateSession | Step::Observe => None,
+        Step::CreateSession | Step::Look | Step::Observe => None,
         Step::Capture => intent
             .filter(|intent| intent.status == IntentStatus::RequiresCapture)
             .map(|intent| Call::Capture(intent.id.clone())),
@@ -201,6 +206,7 @@ type Decided = Result<Decision, PaymentError>;
 fn open(payment: &Payment, request: CheckoutRequest, now: Timestamp) -> Decided {
     match &payment.state {
         State::Opening => stale("the session is being opened"),
+        State::Recalled(_) => stale("the session is being looked at"),
         State::Open(_) => stale("the session is open"),
         State::Authorized(_) => stale("the money is authorised"),
         State::Lapsed(_) => {
@@ -222,23 +228,33 @@ fn capture(payment: &Payment, now: Timestamp) -> Decided {
         State::Capturing(_) => stale("the money is being captured"),
         State::Captured(_) | State::Refunding(_) | State::Refunded(_) => stale("the money was captured"),
         State::Failed(_) => stale("capturing the money has failed"),
-        State::Opening | State::Open(_) | State::Lapsed(_) => Err(PaymentError::NotAuthorized),
-        State::Closing(_) | State::Closed(_) => Err(PaymentError::AcceptedAfterCancelled),
+        // The others only after a loss: the order was accepted once, and not all that it rested on is known any more.
+        State::Opening | State::Recalled(_) | State::Open(_) => {
+            stale("the money is captured when Stripe shows that it is authorised")
+        }
+        State::Lapsed(lapsed) => enter(payment, State::Closed(lapsed.session.clone()), &GONE, now),
+        State::Closing(_) | State::Closed(_) => enter(payment, payment.state.clone(), &GONE, now),
     }
 }
+
+/// What is told of an accepted order whose money can't be had.
+const GONE: [(PaymentStatus, Option<FailureReason>); 1] =
+    [(PaymentStatus::Failed, Some(FailureReason::AuthorizationGone))];
 
 fn close(payment: &Payment, now: Timestamp) -> Decided {
     let next = match &payment.state {
         State::Opening => State::Closing(None),
+        State::Recalled(session) => State::Closing(Some(session.clone())),
         State::Open(checkout) => State::Closing(Some(checkout.session.clone())),
         State::Authorized(authorization) => State::Closing(Some(authorization.session.clone())),
         State::Lapsed(lapsed) => State::Closed(lapsed.session.clone()),
         State::Closing(_) | State::Closed(_) => return stale("the payment is over"),
         State::Failed(_) => return stale("the payment has failed"),
         State::Refunded(_) => return stale("the money went back"),
-        State::Capturing(_) | State::Captured(_) | State::Refunding(_) => {
-            return Err(PaymentError::CancelledAfterAccepted);
-        }
+        State::Refunding(_) => return stale("the money is on its way back"),
+        // An accepted order is cancelled only after a loss, and then nothing of its money stays with us.
+        State::Capturing(authorization) => State::Closing(Some(authorization.session.clone())),
+        State::Captured(authorization) => State::Refunding(authorization.clone()),
     };
     enter(payment, next, &[], now)
 }
@@ -248,14 +264,13 @@ fn refund(payment: &Payment, now: Timestamp) -> Decided {
         State::Captured(authorization) => enter(payment, State::Refunding(authorization.clone()), &[], now),
         State::Refunding(_) => stale("the money is on its way back"),
         State::Refunded(_) => stale("the money went back"),
-        State::Opening
-        | State::Open(_)
-        | State::Authorized(_)
-        | State::Capturing(_)
-        | State::Closing(_)
-        | State::Closed(_)
-        | State::Lapsed(_)
-        | State::Failed(_) => Err(PaymentError::NothingToRefund),
+        // Only after a loss: that the money was captured is yet to be seen.
+        State::Opening | State::Recalled(_) | State::Open(_) | State::Authorized(_) | State::Capturing(_) => {
+            stale("the money goes back when Stripe shows that it is ours")
+        }
+        State::Closing(_) | State::Closed(_) | State::Lapsed(_) | State::Failed(_) => {
+            Err(PaymentError::NothingToRefund)
+        }
     }
 }
 
@@ -263,7 +278,8 @@ fn give_up_opening(payment: &Payment, why: Lapse, now: Timestamp) -> Decided {
     match &payment.state {
         State::Opening => enter(payment, State::Lapsed(Lapsed { session: None, why }), &[], now),
         State::Closing(None) => enter(payment, State::Closed(None), &[], now),
-        State::Open(_)
+        State::Recalled(_)
+        | State::Open(_)
         | State::Authorized(_)
         | State::Capturing(_)
         | State::Captured(_)
@@ -282,6 +298,7 @@ fn give_up_capturing(payment: &Payment, now: Timestamp) -> Decided {
             fail(payment, authorization, FailureReason::CaptureRefused, false, now)
         }
         State::Opening
+        | State::Recalled(_)
         | State::Open(_)
         | State::Authorized(_)
         | State::Captured(_)
@@ -328,23 +345,7 @@ fn enter(
     let mut events = Vec::with_capacity(told.len());
     for (status, reason) in told {
         next.published = next.published.next();
-        let snapshot = PaymentSnapshot {
-            id: payment.id,
-            version: next.published,
-            order_id: payment.order_id,
-            user_id: payment.user_id,
-            status: *status,
-            stripe_id: next.state.stripe_id().unwrap_or_default().to_owned(),
-            amount: payment.amount,
-            reason: *reason,
-        };
-        events.push(match status {
-            PaymentStatus::Opened => Event::PaymentOpened(snapshot),
-            PaymentStatus::Authorized => Event::PaymentAuthorized(snapshot),
-            PaymentStatus::Captured => Event::PaymentCreated(snapshot),
-            PaymentStatus::Failed => Event::PaymentFailed(snapshot),
-            PaymentStatus::Refunded => Event::PaymentRefunded(snapshot),
-        });
+        events.push(next.told(*status, *reason));
     }
     Ok(Decision {
         payment: next,

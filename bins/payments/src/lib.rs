@@ -15,6 +15,7 @@ pub mod books;
 pub mod consumer;
 pub mod domain;
 mod options;
+mod recovery;
 pub mod store;
 pub mod stripe;
 mod sweep;
@@ -43,7 +44,7 @@ impl Service for App {
     const ABOUT: &'static str = "Takes the money for orders through Stripe, and gives it back";
     type Indexes = PaymentIndexes;
     type Options = Options;
-    type Handler = PaymentsHandler;
+    type Handler = bus::NotRecovering<PaymentsHandler>;
 
     fn fact(row: &StoredRow) -> Option<Fact> {
         books::fact(row)
@@ -52,7 +53,7 @@ impl Service for App {
     async fn build(
         parts: Parts<PaymentIndexes>,
         options: Options,
-    ) -> Result<Built<PaymentsHandler>, StartError> {
+    ) -> Result<Built<Self::Handler>, StartError> {
         let failed = |error: &dyn std::fmt::Display| StartError::Failed(error.to_string());
         let webhook_secrets = options.webhook_secrets().map_err(|error| failed(&error))?;
         let stripe = Stripe::new(&options.account()).map_err(|error| failed(&error))?;
@@ -60,6 +61,6 @@ impl Service for App {
         let (worker, looks) = Worker::new(agent.clone(), parts.clock.clone(), options.reconcile());
         let work = worker.run(parts.shutdown.clone());
         let shared = api::Shared::new(parts, agent, looks, webhook_secrets);
-        Ok(Built::new(api::router(shared), PaymentsHandler).task("Stripe worker", work))
+        Ok(Built::new(api::router(shared), bus::NotRecovering(PaymentsHandler)).task("Stripe worker", work))
     }
 }

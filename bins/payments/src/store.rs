@@ -100,7 +100,7 @@ impl PaymentIndexes {
             Some(Step::Observe) => {
                 self.watched.insert(payment.id);
             }
-            Some(Step::CreateSession | Step::Capture | Step::Close | Step::Refund) => {
+            Some(Step::CreateSession | Step::Look | Step::Capture | Step::Close | Step::Refund) => {
                 self.wanted.insert(payment.id, payment.version);
                 self.bell.ring();
             }

@@ -6,9 +6,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
 use events::{Currency, OrderId};
+use failpoint::Point;
 use stripe::{Client, ClientBuilder, IdempotencyKey, RequestStrategy, StripeRequest};
 use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionLineItemsPriceData,
@@ -77,7 +79,7 @@ impl Stripe {
     /// # Errors
     /// See [`Trouble`].
     pub async fn create_session(&self, payment: &Payment) -> Result<StripeView, Trouble> {
-        counted("create", Box::pin(self.create(payment)).await)
+        called("create", Box::pin(self.create(payment))).await
     }
 
     async fn create(&self, payment: &Payment) -> Result<StripeView, Trouble> {
@@ -118,7 +120,7 @@ impl Stripe {
     /// # Errors
     /// See [`Trouble`].
     pub async fn read(&self, session: &str) -> Result<StripeView, Trouble> {
-        counted("read", Box::pin(self.retrieve(session)).await)
+        called("read", Box::pin(self.retrieve(session))).await
     }
 
     async fn retrieve(&self, session: &str) -> Result<StripeView, Trouble> {
@@ -143,7 +145,7 @@ impl Stripe {
             Call::Capture(_) => "capture",
             Call::Refund(_) => "refund",
         };
-        counted(name, Box::pin(self.make(call, repeat)).await)
+        called(name, Box::pin(self.make(call, repeat))).await
     }
 
     async fn make(&self, call: &Call, repeat: u32) -> Result<Option<Intent>, Trouble> {
@@ -248,8 +250,11 @@ fn known_intent(intent: &PaymentIntent, refunds: &[Refund]) -> Result<Intent, Tr
     })
 }
 
-/// Counts what came of a call, for the metrics.
-fn counted<T>(call: &'static str, result: Result<T, Trouble>) -> Result<T, Trouble> {
+/// Makes a call, and counts what came of it, for the metrics.
+async fn called<T>(call: &'static str, made: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    failpoint::reach(Point::BeforeStripe);
+    let result = made.await;
+    failpoint::reach(Point::AfterStripe);
     let outcome = result.as_ref().err().map_or("done", Trouble::kind);
     metrics::counter!("payments_stripe_calls_total", "call" => call, "outcome" => outcome).increment(1);
     result

@@ -57,6 +57,7 @@ impl From<&Payment> for OpenedBody {
         let url = match &payment.state {
             State::Open(checkout) => Some(checkout.url.clone()),
             State::Opening
+            | State::Recalled(_)
             | State::Authorized(_)
             | State::Capturing(_)
             | State::Captured(_)

@@ -81,7 +81,7 @@ async fn open(shared: &Shared, order: &Order) -> Result<Payment, Problem> {
             () = shared.parts.shutdown.clone().wait() => opened_by_hand(shared, begun.id).await?,
         };
         match &payment.state {
-            State::Opening => return Err(unanswered()),
+            State::Opening | State::Recalled(_) => return Err(unanswered()),
             State::Lapsed(lapsed) => match lapsed.why {
                 Lapse::Refused => return Err(Problem::conflict("Stripe does not accept this payment")),
                 Lapse::Expired | Lapse::AuthorizationGone | Lapse::Unanswered => {}
@@ -102,7 +102,7 @@ async fn open(shared: &Shared, order: &Order) -> Result<Payment, Problem> {
 /// Waits until the worker has opened the session, or has come to nothing with it.
 async fn opened_by_worker(shared: &Shared, mut payment: Payment) -> Result<Payment, Problem> {
     for _ in 0..OPENING_WAITS_MAX {
-        if payment.state != State::Opening {
+        if has_answer(&payment) {
             break;
         }
         let known = payment.version;
@@ -131,7 +131,7 @@ async fn opened_by_hand(shared: &Shared, id: PaymentId) -> Result<Payment, Probl
         let stepped = shared.agent.step(id, &mut tries).await;
         let payment = store.get::<Payment>(&id).or_problem()?;
         let payment = payment.ok_or_else(Problem::not_found)?;
-        if payment.state != State::Opening {
+        if has_answer(&payment) {
             return Ok(payment);
         }
         if let Err(error) = stepped {
@@ -140,6 +140,11 @@ async fn opened_by_hand(shared: &Shared, id: PaymentId) -> Result<Payment, Probl
         // Changed or not: the next step begins with what is stored.
         let (Ok(()) | Err(_)) = timeout(LAST_STEPS_PAUSE, changed.wait()).await;
     }
+}
+
+/// Whether Stripe has said what became of the present attempt.
+fn has_answer(payment: &Payment) -> bool {
+    !matches!(payment.state, State::Opening | State::Recalled(_))
 }
 
 /// Begins the order's payment, or another attempt of it; goes on with the one that is under way.

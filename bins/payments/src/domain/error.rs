@@ -17,12 +17,8 @@ pub enum PaymentError {
     AlreadyRefunded,
     /// The money could not be captured; the order is over.
     AlreadyFailed,
-    /// The order was accepted, but nothing is authorised.
-    NotAuthorized,
-    /// The order was accepted after it had been cancelled.
-    AcceptedAfterCancelled,
-    /// The order was cancelled after it had been accepted, without its money going back.
-    CancelledAfterAccepted,
+    /// Money is told of without the session that it came through.
+    SessionUnknown,
     /// The money of a payment that was never captured is to go back.
     NothingToRefund,
     /// What was read belongs to another session than the payment's present one.
@@ -46,9 +42,7 @@ impl fmt::Display for PaymentError {
             Self::AlreadyPaid => "The order is already paid",
             Self::AlreadyRefunded => "The order's money went back",
             Self::AlreadyFailed => "The order's payment has failed",
-            Self::NotAuthorized => "the order was accepted, but no money is authorised",
-            Self::AcceptedAfterCancelled => "the order was accepted after it had been cancelled",
-            Self::CancelledAfterAccepted => "the order was cancelled after it had been accepted",
+            Self::SessionUnknown => "money is told of without the session that it came through",
             Self::NothingToRefund => "money is to go back that was never captured",
             Self::ForeignSession => "what Stripe says is about another session",
             Self::ForeignIntent => "what Stripe says is about another payment intent",

@@ -8,12 +8,24 @@ use super::{
 };
 
 pub(super) fn observe(payment: &Payment, view: &StripeView, now: Timestamp) -> Decided {
-    let known = payment.state.session();
-    if view.attempt != payment.attempt || known.is_some_and(|session| session != view.session) {
+    let is_own = match payment.state.session() {
+        Some(session) => session == view.session,
+        None => view.attempt == payment.attempt,
+    };
+    if !is_own {
         return Err(PaymentError::ForeignSession);
     }
+    if view.attempt > payment.attempt {
+        // After a loss the session is known before it is known which attempt it was made for. Stripe knows, and the
+        // next attempt needs a number that was never used.
+        let counted = Payment {
+            attempt: view.attempt,
+            ..payment.clone()
+        };
+        return observe(&counted, view, now);
+    }
     match &payment.state {
-        State::Opening | State::Open(_) => observe_unpaid(payment, view, now),
+        State::Opening | State::Recalled(_) | State::Open(_) => observe_unpaid(payment, view, now),
         State::Lapsed(Lapsed { session: None, .. }) => observe_unpaid(payment, view, now),
         State::Lapsed(_) => stale("the attempt came to nothing before"),
         State::Authorized(authorization) => {
@@ -82,12 +94,11 @@ fn observe_unpaid(payment: &Payment, view: &StripeView, now: Timestamp) -> Decid
                 session,
                 url: url.clone(),
             };
-            enter(
-                payment,
-                State::Open(checkout),
-                &[(PaymentStatus::Opened, None)],
-                now,
-            )
+            // Of a session that is recalled it was said before the loss.
+            let was_told = matches!(payment.state, State::Recalled(_));
+            let told = [(PaymentStatus::Opened, None)];
+            let told = if was_told { &[] } else { told.as_slice() };
+            enter(payment, State::Open(checkout), told, now)
         }
         (SessionStatus::Open, None, _) => stale("the session has no page yet"),
         (SessionStatus::Complete, _, _) => stale("Stripe is at work on the payment"),

@@ -1,7 +1,8 @@
 //! What this service knows of an order, learnt from the orders service's events: a replica, never the truth.
 
 use events::{
-    CancelReason, Money, OrderId, OrderSnapshot, OrderStatus, PaymentId, Timestamp, UserId, Version,
+    CancelReason, Money, OrderId, OrderSnapshot, OrderStatus, PaymentId, PaymentSnapshot, Timestamp, UserId,
+    Version,
 };
 
 use super::PaymentError;
@@ -36,10 +37,13 @@ pub struct Order {
 impl Order {
     /// The order after an event about it; nothing if the event is older than what is known.
     pub fn learn(known: Option<&Self>, snapshot: &OrderSnapshot) -> Option<Self> {
-        if known.is_some_and(|order| order.version >= snapshot.version) {
-            return None;
-        }
-        Some(Self {
+        let is_newer = known.is_none_or(|order| order.version < snapshot.version);
+        is_newer.then(|| Self::restated(known, snapshot))
+    }
+
+    /// The order as it is stated anew, whatever was known of it before.
+    pub fn restated(known: Option<&Self>, snapshot: &OrderSnapshot) -> Self {
+        Self {
             id: snapshot.id,
             version: snapshot.version,
             user_id: snapshot.user_id,
@@ -51,7 +55,25 @@ impl Order {
             total: snapshot.total,
             expires_at: snapshot.expires_at,
             payment_id: known.and_then(|order| order.payment_id),
-        })
+        }
+    }
+
+    /// What is known of an order of which only its payment is known: all but that is learnt from the order's own
+    /// events, and until then it can't be paid.
+    pub fn of_payment(told: &PaymentSnapshot, at: Timestamp) -> Self {
+        Self {
+            id: told.order_id,
+            version: Version(0),
+            user_id: told.user_id,
+            status: OrderStatus::Created,
+            reason: None,
+            title: String::new(),
+            price: told.amount,
+            quantity: 1,
+            total: told.amount,
+            expires_at: at,
+            payment_id: Some(told.id),
+        }
     }
 
     /// Whether it can be paid, as far as is known here. No clock is asked: that the time is over is for the orders

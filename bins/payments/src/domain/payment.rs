@@ -43,6 +43,9 @@ pub struct Payment {
 pub enum State {
     /// A session is asked for; whether Stripe has made it is not known yet.
     Opening,
+    /// After a loss: others were told that the buyer can pay in this session, and nothing more is known of it. Stripe is
+    /// looked at before anything else is done.
+    Recalled(String),
     /// The buyer can pay.
     Open(Checkout),
     /// The money is set aside; the order has not been accepted yet.
@@ -70,7 +73,8 @@ impl State {
     /// The name as the buyer's API shows it.
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Opening => "opening",
+            // For the buyer it is the same: the address of the page is yet to come.
+            Self::Opening | Self::Recalled(_) => "opening",
             Self::Open(_) => "open",
             Self::Authorized(_) => "authorized",
             Self::Capturing(_) => "capturing",
@@ -88,6 +92,7 @@ impl State {
     pub fn session(&self) -> Option<&str> {
         match self {
             Self::Opening => None,
+            Self::Recalled(session) => Some(session),
             Self::Open(checkout) => Some(&checkout.session),
             Self::Closing(session) | Self::Closed(session) => session.as_deref(),
             Self::Lapsed(lapsed) => lapsed.session.as_deref(),
@@ -103,7 +108,12 @@ impl State {
     /// The PaymentIntent that holds or held the money, once there is one.
     pub fn intent(&self) -> Option<&str> {
         match self {
-            Self::Opening | Self::Open(_) | Self::Closing(_) | Self::Closed(_) | Self::Lapsed(_) => None,
+            Self::Opening
+            | Self::Recalled(_)
+            | Self::Open(_)
+            | Self::Closing(_)
+            | Self::Closed(_)
+            | Self::Lapsed(_) => None,
             Self::Failed(failure) => Some(&failure.authorization.intent),
             Self::Authorized(authorization)
             | Self::Capturing(authorization)

@@ -137,6 +137,7 @@ fn states() -> Vec<(&'static str, Payment)> {
     };
     [
         ("opening", State::Opening),
+        ("recalled", State::Recalled("cs_1".into())),
         ("open", State::Open(checkout)),
         ("authorized", State::Authorized(authorization())),
         ("capturing", State::Capturing(authorization())),

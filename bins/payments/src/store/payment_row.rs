@@ -58,6 +58,7 @@ const LAPSED: u8 = 8;
 const FAILED: u8 = 9;
 const REFUNDING: u8 = 10;
 const REFUNDED: u8 = 11;
+const RECALLED: u8 = 12;
 
 impl Record for Payment {
     const TABLE: Table = Table(b'p', "payment");
@@ -163,6 +164,11 @@ impl From<&State> for StateV1 {
                 url: Some(checkout.url.clone()),
                 ..Self::default()
             },
+            State::Recalled(session) => Self {
+                code: RECALLED,
+                session: Some(session.clone()),
+                ..Self::default()
+            },
             State::Authorized(authorization) => paid(AUTHORIZED, authorization),
             State::Capturing(authorization) => paid(CAPTURING, authorization),
             State::Captured(authorization) => paid(CAPTURED, authorization),
@@ -226,6 +232,7 @@ impl StateV1 {
             }
             REFUNDING => State::Refunding(self.paid()?),
             REFUNDED => State::Refunded(self.paid()?),
+            RECALLED => State::Recalled(present(self.session)?),
             other => return Err(invalid("state", other)),
         })
     }

@@ -99,6 +99,7 @@ fn states() -> Vec<State> {
         State::Failed(failure(FailureReason::AuthorizationGone, true)),
         State::Refunding(authorization()),
         State::Refunded(authorization()),
+        State::Recalled("cs_1".into()),
     ]
 }
 
