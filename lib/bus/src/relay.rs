@@ -81,7 +81,7 @@ impl<I: Indexes> Relay<I> {
 
     /// Resolves when the store was compared with its stream and its readers for the first time. It adopts then, if it
     /// lacks something, or refuses; before that, it may be older than it knows. Take it before [`Self::run`].
-    pub fn compared(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn compared(&self) -> impl Future<Output = ()> + Send + use<I> {
         let mut compared = self.publisher.standing.compared();
         async move {
             // An error means that the relay is gone, and then there is nothing to wait for.

@@ -42,6 +42,8 @@ pub(crate) struct Standing<I: Indexes> {
     /// All that is known elsewhere was in the store when it was last compared.
     settled: bool,
     compared: watch::Sender<bool>,
+    /// The furthest position that was ever seen, and how: whoever had it may be gone before it is taken back.
+    known: Option<(Position, String)>,
     /// The stream itself has shown what was missing; without it, only the readers can tell.
     led: bool,
     /// What the operator was told, if nothing can be done.
@@ -80,6 +82,7 @@ impl<I: Indexes> Standing<I> {
             recovery,
             settled: false,
             compared: watch::Sender::new(false),
+            known: None,
             led: false,
             refused: None,
             taken: TakenBack::default(),
@@ -114,18 +117,17 @@ impl<I: Indexes> Standing<I> {
             self.led |= tail.position.is_some_and(|position| position > head);
             self.compare_tail(tail, head)?;
         }
-        let in_stream = tail.and_then(|tail| tail.position);
-        let claimed = readers.furthest();
-        let known = in_stream.max(claimed.map(|(_, position)| position));
-        if let Some(known) = known.filter(|known| *known > head) {
+        let stream_ends = tail.and_then(|tail| tail.position);
+        let source = self.source;
+        self.learn(stream_ends, || format!("the stream of {source} goes on"));
+        if let Some((group, position)) = readers.furthest() {
+            self.learn(Some(position), || {
+                format!("{group} has applied the events of {source}")
+            });
+        }
+        if let Some((known, whose)) = self.known.clone().filter(|(known, _)| *known > head) {
             self.settled = false;
-            let stream_ends = in_stream.filter(|position| *position == known);
-            let whose = match (stream_ends, claimed) {
-                (None, Some((group, _))) => {
-                    format!("{group} has applied the events of {} up to {known}", self.source)
-                }
-                (_, _) => format!("the stream of {} goes on to {known}", self.source),
-            };
+            let whose = format!("{whose} up to {known}");
             // Before anything is looked up: whoever writes now would write in the place of what was lost.
             self.adopting(format!(
                 "{whose}, but its store ends at {head}: it takes back what it has lost"
@@ -139,6 +141,14 @@ impl<I: Indexes> Standing<I> {
             return verdict;
         }
         Ok(Verdict::Current)
+    }
+
+    /// Takes note of a position that somebody has, if it is the furthest.
+    fn learn(&mut self, position: Option<Position>, whose: impl FnOnce() -> String) {
+        let known = self.known.as_ref().map(|(known, _)| *known);
+        if let Some(position) = position.filter(|position| known.is_none_or(|known| *position > known)) {
+            self.known = Some((position, whose()));
+        }
     }
 
     /// Nothing is missing that is known of. A store that does not serve yet does so now, or waits for its readers.

@@ -12,7 +12,7 @@ use crate::system::{Count, Notary, Note, number_event, order};
 /// A number of which the author says that it can't come back whole.
 pub(crate) const HALF: i64 = 13;
 /// A number that the author can't take back.
-pub(crate) const LOST: i64 = 99;
+pub(crate) const LOST: i64 = 99_999;
 
 /// Expiration, which reads nothing.
 pub(crate) struct Author;

@@ -9,12 +9,15 @@
     reason = "a test that meets what it does not expect has failed"
 )]
 
+mod adoption;
 mod author;
 mod chaos;
 mod consumer;
 mod faults;
 mod poison;
 mod relay;
+mod replay;
 mod scheduled_set;
+mod snapshots;
 mod system;
 mod trimming;

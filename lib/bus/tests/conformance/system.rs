@@ -10,8 +10,8 @@ use events::{
     Envelope, Event, EventType, OrderExpired, OrderId, OrderNotDue, Position, Source, Timestamp, Version,
 };
 use store::{
-    Change, Context, DeadLetter, DecodeError, Indexes, Options, Record, Store, Table, Tables, TransactError,
-    Txn,
+    Change, Context, DeadLetter, DecodeError, Indexes, Options, Record, RestoreOptions, Store, StoredRow,
+    Table, Tables, TransactError, Txn,
 };
 use testkit::{RedisServer, Reply, TempDir, eventually, temp_dir};
 use tokio::sync::watch;
@@ -283,6 +283,14 @@ impl System {
         .await;
     }
 
+    /// The same where something that was applied is taken back.
+    pub(crate) async fn converges_to_all_in_the_end(&self, expected: &[i64]) {
+        eventually("all numbers are applied, and no others", CONVERGED, || async {
+            (self.applied() == expected).then_some(())
+        })
+        .await;
+    }
+
     pub(crate) async fn state_becomes(&self, what: &str, is: impl Fn(&SourceState) -> bool) {
         eventually(what, CONVERGED, || async {
             self.bus
@@ -310,13 +318,71 @@ impl System {
         }
     }
 
+    /// The store that publishes keeps about so many events from now on.
+    pub(crate) fn keep_events(&mut self, events: u64) {
+        self.close_expiration();
+        let options = Options {
+            outbox_events_max: events,
+            ..Options::new(Source::Expiration, self.dirs.0.path())
+        };
+        self.expiration = Store::open(options).unwrap();
+    }
+
+    /// A backup of the store that publishes.
+    pub(crate) async fn backup(&self) -> Vec<u8> {
+        let mut backup = self.expiration.backup(now()).unwrap();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = backup.next().await {
+            bytes.extend(chunk.unwrap());
+        }
+        bytes
+    }
+
+    /// Puts a backup in the place of the store that publishes. Its service starts again with it.
+    pub(crate) fn restore(&mut self, backup: &[u8], accept_loss: bool) {
+        self.close_expiration();
+        let options = RestoreOptions {
+            accept_loss,
+            ..RestoreOptions::new(Source::Expiration, now())
+        };
+        store::restore(backup, self.dirs.0.path(), &options).unwrap();
+        self.expiration = open(Source::Expiration, &self.dirs.0);
+    }
+
+    /// Puts a backup there as somebody does who copies files: nothing says that it is one.
+    pub(crate) fn set_back(&mut self, backup: &[u8]) {
+        self.restore(backup, false);
+        self.close_expiration();
+        std::fs::remove_file(self.dirs.0.path().join("restored")).unwrap();
+        self.expiration = open(Source::Expiration, &self.dirs.0);
+    }
+
+    /// The disk of the store that publishes is gone.
+    pub(crate) fn lose_expiration(&mut self) {
+        self.close_expiration();
+        self.dirs.0 = temp_dir();
+        self.expiration = open(Source::Expiration, &self.dirs.0);
+    }
+
+    /// The numbers that expiration keeps.
+    pub(crate) fn kept(&self) -> Vec<i64> {
+        let rows = self.expiration.rows(None, usize::MAX).unwrap();
+        let number = |(_, row): &(_, StoredRow)| row.of::<Note>().map(|note| note.number);
+        rows.iter().filter_map(number).collect()
+    }
+
     /// Reopens the store that publishes, as after a restart of its service.
     pub(crate) fn reopen_expiration(&mut self) {
+        self.close_expiration();
+        self.expiration = open(Source::Expiration, &self.dirs.0);
+    }
+
+    /// Gives the store that publishes up; an empty one stands in its place until another one is put there.
+    fn close_expiration(&mut self) {
         self.expiration.clone().close();
         let empty = temp_dir();
         let closed = std::mem::replace(&mut self.expiration, open(Source::Expiration, &empty));
         drop(closed);
-        self.expiration = open(Source::Expiration, &self.dirs.0);
     }
 }
 
