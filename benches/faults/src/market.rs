@@ -28,6 +28,9 @@ const LISTINGS_OPEN_MAX: usize = 6;
 /// Before so many purchases of a hundred somebody new signs up.
 const NEWCOMERS_IN_100: u64 = 5;
 
+/// How often payments is asked about an order that it has not heard of, where that may be; each time it waits 2 s.
+const UNHEARD_TRIES_MAX: usize = 5;
+
 /// Between two looks how far the purchases are.
 const LOOK_MILLIS: u64 = 20;
 
@@ -110,6 +113,8 @@ struct Inner {
     listings: AtomicUsize,
     /// So that the keys of two runs of purchases differ.
     keys: AtomicUsize,
+    /// How often payments is asked about an order that it says does not exist.
+    unheard_tries_max: AtomicUsize,
 }
 
 /// What became of an order.
@@ -161,7 +166,16 @@ impl Market {
             open: Mutex::default(),
             listings: AtomicUsize::new(0),
             keys: AtomicUsize::new(0),
+            unheard_tries_max: AtomicUsize::new(1),
         }))
+    }
+
+    /// From now on payments may say a few times that an order does not exist that it has not heard of: where entries
+    /// are stolen from its group while nothing follows them, it can't know for a second or two that it is behind.
+    pub fn unheard_orders_are_asked_about_again(&self) {
+        self.0
+            .unheard_tries_max
+            .store(UNHEARD_TRIES_MAX, Ordering::Relaxed);
     }
 
     /// What was acknowledged.
@@ -439,11 +453,13 @@ impl BuyingClient {
     /// Opens Stripe's page; its address, unless the order can't be paid any more.
     async fn open_payment(&mut self, order: &str) -> Option<String> {
         let wish = json!({ "orderId": order });
-        let key = self.next_key();
         let person = self.person();
-        let answer = person
-            .insist(Wish::post("/api/payments", Some(&wish), &key))
-            .await?;
+        let mut answer = self.ask_for_payment(&person, &wish).await?;
+        let mut tries = 1;
+        while answer.status == 404 && tries < self.market.0.unheard_tries_max.load(Ordering::Relaxed) {
+            answer = self.ask_for_payment(&person, &wish).await?;
+            tries += 1;
+        }
         match answer.status.as_u16() {
             201 => {
                 self.ledger().payment_opened();
@@ -456,6 +472,11 @@ impl BuyingClient {
                 None
             }
         }
+    }
+
+    async fn ask_for_payment(&mut self, person: &Person, wish: &Value) -> Option<Answer> {
+        let key = self.next_key();
+        person.insist(Wish::post("/api/payments", Some(wish), &key)).await
     }
 
     async fn pay(&mut self, order: &str) {

@@ -8,10 +8,13 @@ use std::time::Duration;
 use crate::report::Outcome;
 use crate::stage::Stage;
 
+mod clocks;
+mod crowd;
 mod killed;
 mod link;
 mod points;
 mod redis;
+mod restarts;
 mod stream;
 
 /// What a row does.
@@ -60,11 +63,19 @@ rows! {
     9 "link-cut" "links to Redis cut one way and both ways" => link::cut,
     10 "redis-full" "Redis full (maxmemory, noeviction)" => link::full,
     11 "trimmed" "a stream trimmed past what a group has read" => stream::trimmed,
-    15 "slow-consumer" "a consumer at 10 events/s under many more" => stream::slow_consumer,
+    14 "clock-an-hour-off" "a clock an hour off" => clocks::an_hour_off,
+    14 "clocks-apart" "two services' clocks 30 s apart" => clocks::half_a_minute_apart,
+    15 "slow-consumer" "a consumer far slower than what comes" => stream::slow_consumer,
     16 "delivered-again" "every event delivered five times" => stream::delivered_again,
     17 "delayed-and-shuffled" "deliveries delayed and shuffled between streams" => link::delayed,
     18 "poison" "poison: bad JSON, no event, 10 MB" => stream::poison,
     19 "claimed" "a consumer comes back after its entries were claimed" => stream::claimed,
+    25 "one-ticket" "1,000 orders of one ticket, at once" => crowd::of_one_ticket,
+    25 "many-pieces" "5,000 orders of 500 pieces, at once" => crowd::of_many_pieces,
+    26 "all-restarted" "all services restarted every 5 s under load" => restarts::all_again_and_again,
+    27 "second-process" "a second process on a store in use" => restarts::second_process,
+    30 "sigterm" "SIGTERM under load" => restarts::told_to_stop,
+    33 "redis-or-stripe-gone" "Redis or Stripe down" => restarts::others_gone,
 }
 
 impl Row {

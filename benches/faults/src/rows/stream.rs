@@ -1,10 +1,13 @@
 //! Rows about what lies in the streams: events that come twice, too late, not at all, or are none.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use failpoint::Point;
 use serde_json::Value;
-use testkit::{Client, Direction, Proxy, RedisServer, Reply};
+use testkit::{Client, Reply};
+use tokio::task::JoinSet;
 
 use crate::books::state_hashes;
 use crate::judge::settle;
@@ -32,9 +35,6 @@ const GROWTH_MIB_MAX: u64 = 96;
 
 /// A poisonous entry's size.
 const POISON_BYTES: usize = 10 * 1_024 * 1_024;
-
-/// How fast the slow consumer may read: about ten events a second.
-const SLOW_BYTES_PER_SECOND: u64 = 9_000;
 
 /// How far behind the slow consumer must be for the row to have shown anything.
 const LAG_EVENTS_MIN: f64 = 20.0;
@@ -177,21 +177,31 @@ pub(super) async fn delivered_again(stage: Stage) -> Outcome {
     }
 }
 
-/// Row 15: a consumer that reads ten events a second while many more come.
+/// Row 15: many listings a second, and an orders service that takes seconds for each batch of their events.
 pub(super) async fn slow_consumer(stage: Stage) -> Outcome {
-    let seconds = stage.size(6, 60);
-    let slow = Part::Expiration;
+    let (seconds, millis_a_batch) = stage.size((8, 2_500), (60, 10_000));
     let setup = Setup::default();
-    let redis = RedisServer::with(setup.redis.clone());
-    let link = Proxy::seeded(([127, 0, 0, 1], redis.port()).into(), stage.seed);
-    let setup = setup.env(slow, "REDIS_URL", format!("redis://{}", link.address()));
-    let hold_seconds = setup.hold_seconds;
-    let system = System::start_on(redis, &setup).await;
-    let market = Market::open(&system, PEOPLE, hold_seconds, stage.seed).await;
+    let system = System::start(&setup).await;
+    let market = Market::open(&system, PEOPLE, setup.hold_seconds, stage.seed).await;
     market.purchase_all(6, Mix::NO_DEADLINES).await;
     let before = system.memory_mib();
-    link.throttle(Direction::FromTarget, Some(SLOW_BYTES_PER_SECOND));
-    let purchases = market.purchases(Mix::NO_DEADLINES);
+    system.arm(
+        Part::Orders,
+        Point::BeforeCommit,
+        &format!("sleep {millis_a_batch}"),
+    );
+    let enough = Arc::new(AtomicBool::new(false));
+    let mut sellers = JoinSet::new();
+    for _ in 0..PEOPLE {
+        let (market, enough) = (market.clone(), Arc::clone(&enough));
+        sellers.spawn(async move {
+            let mut listed = 0;
+            while !enough.load(Ordering::Relaxed) && market.list(1).await.is_some() {
+                listed += 1;
+            }
+            listed
+        });
+    }
     let begun = Instant::now();
     let mut lag_max = 0.0_f64;
     while begun.elapsed() < Duration::from_secs(seconds) || lag_max < LAG_EVENTS_MIN {
@@ -199,16 +209,20 @@ pub(super) async fn slow_consumer(stage: Stage) -> Outcome {
             begun.elapsed() < Duration::from_secs(seconds + READ_SECONDS_MAX),
             "the metrics never showed a lag, only {lag_max}"
         );
-        lag_max = lag_max.max(lag(&system, slow, Part::Orders).await);
-        pause(200).await;
+        lag_max = lag_max.max(lag(&system, Part::Orders, Part::Tickets).await);
+        pause(100).await;
     }
+    enough.store(true, Ordering::Relaxed);
+    let listed: usize = sellers.join_all().await.iter().sum();
+    let a_second = listed as f64 / begun.elapsed().as_secs_f64();
     system.memory_grew_little(&before, GROWTH_MIB_MAX);
-    link.heal();
+    system.disarm(Part::Orders, Point::BeforeCommit);
     let healed = Instant::now();
-    purchases.finish().await;
     let verdict = settle(&system, &market, healed).await;
     Outcome {
-        done: format!("{seconds} s, the metrics showed up to {lag_max} events of lag"),
+        done: format!(
+            "{listed} listings, {a_second:.0} a second; the metrics showed a lag of up to {lag_max} events"
+        ),
         kills: 0,
         verdict,
     }
@@ -316,6 +330,7 @@ pub(super) async fn claimed(stage: Stage) -> Outcome {
     let (wanted, strikes_min) = stage.size((50, 5), (500, 40));
     let system = System::start(&Setup::default().hold(HOLD_SECONDS)).await;
     let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
+    market.unheard_orders_are_asked_about_again();
     let purchases = market.purchases(Mix::ALL_WAYS);
     let mut random = stage.random();
     let (mut strikes, mut taken) = (0, 0);

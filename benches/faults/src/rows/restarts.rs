@@ -1,0 +1,299 @@
+//! Rows in which services come and go in an orderly way, or meet each other where only one may be.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testkit::Client;
+use tokio::task::JoinSet;
+
+use crate::judge::settle;
+use crate::market::{Market, Mix, Ordered, Plan};
+use crate::part::Part;
+use crate::person::Wish;
+use crate::report::Outcome;
+use crate::rows::pause;
+use crate::stage::Stage;
+use crate::system::{Setup, System};
+
+/// An unpaid order's time: short, so that orders run out while services are down.
+const HOLD_SECONDS: u64 = 6;
+
+/// How many people buy at once.
+const PEOPLE: usize = 12;
+
+/// How long a service may take to be gone after SIGTERM.
+const GONE_SECONDS_MAX: u64 = 10;
+
+/// How long a second process may take to refuse a store that is in use.
+const REFUSED_SECONDS_MAX: u64 = 2;
+
+/// Row 26: all services restarted every five seconds under load; by SIGTERM and by kill -9, in turn.
+pub(super) async fn all_again_and_again(stage: Stage) -> Outcome {
+    let (rounds, every) = stage.size((4, Duration::from_millis(900)), (60, Duration::from_secs(5)));
+    let system = System::start(&Setup::default().hold(HOLD_SECONDS)).await;
+    let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
+    let purchases = market.purchases(Mix::ALL_WAYS);
+    for round in 0..rounds {
+        let begun = Instant::now();
+        if round % 2 == 0 {
+            for part in Part::SERVICES {
+                system.process(part).terminate();
+            }
+            for part in Part::SERVICES {
+                gone_in_time(&system, part).await;
+            }
+        } else {
+            for part in Part::SERVICES {
+                system.kill(part);
+            }
+        }
+        for part in Part::SERVICES {
+            system.spawn(part);
+        }
+        system.ready().await;
+        let rest = every.saturating_sub(begun.elapsed());
+        pause(u64::try_from(rest.as_millis()).unwrap_or(0)).await;
+        if round % 10 == 9 {
+            stage.say(&format!(
+                "{} restarts of all, {} purchases are over",
+                round + 1,
+                purchases.finished()
+            ));
+        }
+    }
+    let healed = Instant::now();
+    purchases.finish().await;
+    let verdict = settle(&system, &market, healed).await;
+    Outcome {
+        done: format!("all five services {rounds} times, half of them by kill -9"),
+        kills: system.kills(),
+        verdict,
+    }
+}
+
+/// Waits until a service that was told to stop is gone, and well.
+async fn gone_in_time(system: &System, part: Part) -> Duration {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = system.process(part).ended() {
+            let printed = system.process(part).printed();
+            assert_eq!(
+                status.code(),
+                Some(0),
+                "{} ended with {status}\n{printed}",
+                part.name()
+            );
+            return begun.elapsed();
+        }
+        let waited = begun.elapsed();
+        assert!(
+            waited < Duration::from_secs(GONE_SECONDS_MAX),
+            "{} is still there {waited:?} after SIGTERM",
+            part.name()
+        );
+        pause(10).await;
+    }
+}
+
+/// Row 30: SIGTERM under load. Whatever request was accepted is answered; the service is gone in ten seconds.
+pub(super) async fn told_to_stop(stage: Stage) -> Outcome {
+    let rounds = stage.size(1, 8);
+    let system = System::start(&Setup::default()).await;
+    let market = Market::open(&system, PEOPLE, Setup::default().hold_seconds, stage.seed).await;
+    let purchases = market.purchases(Mix::NO_DEADLINES);
+    let (mut answered, mut refused) = (0, 0);
+    let mut slowest = Duration::ZERO;
+    for _ in 0..rounds {
+        for part in Part::SERVICES {
+            let mut requests = JoinSet::new();
+            for nth in 0..PEOPLE {
+                let base = system.base(part);
+                requests.spawn(async move { requests_until_refused(&base, part, nth).await });
+            }
+            pause(150).await;
+            system.process(part).terminate();
+            slowest = slowest.max(gone_in_time(&system, part).await);
+            for told in requests.join_all().await {
+                match told {
+                    Ok(count) => {
+                        answered += count;
+                        refused += 1;
+                    }
+                    Err(sentence) => panic!("{} was told to stop: {sentence}", part.name()),
+                }
+            }
+            system.spawn(part);
+            system.part_ready(part).await;
+        }
+    }
+    let healed = Instant::now();
+    purchases.finish().await;
+    let verdict = settle(&system, &market, healed).await;
+    Outcome {
+        done: format!(
+            "{} stops; {answered} accepted requests answered, {refused} then refused; gone within {} ms",
+            rounds * Part::SERVICES.len(),
+            slowest.as_millis()
+        ),
+        kills: system.kills(),
+        verdict,
+    }
+}
+
+/// Sends one request after another, each on a connection of its own, until a connection is refused; how many were
+/// answered. A connection that was accepted and brought no answer is an error.
+async fn requests_until_refused(base: &str, part: Part, nth: usize) -> Result<usize, String> {
+    let mut answered = 0;
+    loop {
+        let client = Client::new(base);
+        let request = match (part, nth % 2) {
+            (Part::Tickets, 0) => client.get("/api/tickets?limit=20"),
+            (Part::Auth, 0) => client.post(
+                "/api/users/signin",
+                &json!({ "email": "no@example.org", "password": "nothing at all" }),
+            ),
+            (_, _) => client.get("/readyz"),
+        };
+        match request.try_send().await {
+            Ok(answer) if answer.status.as_u16() < 500 || answer.status == 503 => answered += 1,
+            Ok(answer) => return Err(format!("{}: {}", answer.status, answer.text())),
+            Err(error) => {
+                let error = error.to_string();
+                return if error.contains("Connection refused") {
+                    Ok(answered)
+                } else {
+                    Err(format!("a request that was accepted got no answer: {error}"))
+                };
+            }
+        }
+    }
+}
+
+/// Row 27: a second process on each store refuses, quickly and in words, and the first one goes on.
+pub(super) async fn second_process(stage: Stage) -> Outcome {
+    let system = System::start(&Setup::default()).await;
+    let market = Market::open(&system, 2, Setup::default().hold_seconds, stage.seed).await;
+    let mut slowest = Duration::ZERO;
+    for part in Part::SERVICES {
+        let listen = format!("{}_LISTEN", part.name().to_uppercase());
+        let builder = system.process(part).builder().env(&listen, "127.0.0.1:0");
+        let begun = Instant::now();
+        let mut second = builder.spawn();
+        let status = loop {
+            if let Some(status) = second.ended() {
+                break status;
+            }
+            let waited = begun.elapsed();
+            assert!(
+                waited < Duration::from_secs(REFUSED_SECONDS_MAX),
+                "a second {} still runs after {waited:?}",
+                part.name()
+            );
+            pause(5).await;
+        };
+        slowest = slowest.max(begun.elapsed());
+        second.wait(Duration::from_secs(REFUSED_SECONDS_MAX));
+        assert!(!status.success(), "a second {} ended well", part.name());
+        let said = second.printed();
+        assert!(
+            said.contains("in use"),
+            "a second {} did not say why: {said}",
+            part.name()
+        );
+        market.purchase_as(0, Plan::Buy).await;
+    }
+    let verdict = settle(&system, &market, Instant::now()).await;
+    Outcome {
+        done: format!(
+            "each of five refused, the slowest after {} ms",
+            slowest.as_millis()
+        ),
+        kills: 0,
+        verdict,
+    }
+}
+
+/// Row 33: Redis gone, then Stripe gone: live and ready, shown as degraded; reads and single-store writes go on.
+pub(super) async fn others_gone(stage: Stage) -> Outcome {
+    let looks = stage.size(10, 100);
+    let system = System::start(&Setup::default()).await;
+    let market = Market::open(&system, 4, Setup::default().hold_seconds, stage.seed).await;
+    market.purchase_all(6, Mix::NO_DEADLINES).await;
+    let ticket = market.list(10_000).await.expect("a listing is answered 201");
+    let first = market.order(0, &ticket).await.expect_taken();
+    let mut open = vec![(0, first)];
+    system.kill_redis();
+    for part in Part::SERVICES {
+        shown_as_degraded(&system, part).await;
+    }
+    for nth in 0..looks {
+        let buyer = nth % market.buyers().len();
+        market.list(1).await.expect("a listing needs no Redis");
+        match market.order(buyer, &ticket).await {
+            Ordered::Taken(order) => open.push((buyer, order)),
+            other @ (Ordered::Refused | Ordered::Unanswered) => panic!("an order needs no Redis: {other:?}"),
+        }
+        for part in Part::SERVICES {
+            is_up(&system, part).await;
+        }
+    }
+    system.redis().restart();
+    // Now Stripe: everything but paying goes on, and paying says so quickly.
+    system.kill(Part::Stripe);
+    let order = market.order(1, &ticket).await.expect_taken();
+    let wish = json!({ "orderId": order });
+    let asked = Instant::now();
+    let answer = market.buyers()[1]
+        .once(&Wish::post("/api/payments", Some(&wish), "while Stripe is gone"))
+        .await
+        .expect("payments answers without Stripe");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(
+        answer.header("retry-after").is_some(),
+        "a 503 says when to come again"
+    );
+    let took = asked.elapsed();
+    for part in Part::SERVICES {
+        is_up(&system, part).await;
+    }
+    system.spawn(Part::Stripe);
+    system.part_ready(Part::Stripe).await;
+    let healed = Instant::now();
+    market.go_on(1, &order, Plan::Buy).await;
+    for (buyer, order) in &open {
+        market.cancel(*buyer, order).await;
+    }
+    let verdict = settle(&system, &market, healed).await;
+    Outcome {
+        done: format!(
+            "{looks} listings and orders without Redis; without Stripe a payment is put off after {} ms",
+            took.as_millis()
+        ),
+        kills: system.kills(),
+        verdict,
+    }
+}
+
+async fn is_up(system: &System, part: Part) -> Value {
+    let client = Client::new(system.base(part));
+    client.get("/healthz").expect(200).await;
+    client.get("/readyz").expect(200).await.json()
+}
+
+/// It says that it can't reach the bus, and is ready all the same.
+async fn shown_as_degraded(system: &System, part: Part) {
+    let begun = Instant::now();
+    loop {
+        let ready = is_up(system, part).await;
+        if ready.to_string().contains("degraded") {
+            return;
+        }
+        let waited = begun.elapsed();
+        assert!(
+            waited < Duration::from_secs(GONE_SECONDS_MAX),
+            "{} does not say that Redis is gone: {ready}",
+            part.name()
+        );
+        pause(20).await;
+    }
+}
