@@ -141,6 +141,8 @@ async fn sign_up(State(app): State<App>, Json(new): Json<Credentials>) -> Result
     if app.parts.store.read(|people| people.with_email(&email)).is_some() {
         return Err(EmailInUse.into());
     }
+    // Nobody is registered who could not be signed in: the next try would find the address in use.
+    app.keys.key().await?;
     let hash = app.hasher.hash(password).await?;
     let id = app.parts.clock.user_id();
     let user = app
@@ -155,7 +157,7 @@ async fn sign_up(State(app): State<App>, Json(new): Json<Credentials>) -> Result
         })
         .await
         .or_problem()?;
-    Ok(signed_in(&app, StatusCode::CREATED, &user))
+    signed_in(&app, StatusCode::CREATED, &user).await
 }
 
 /// Sign in. Whether there is such a person shows neither in the answer nor in the time that it takes.
@@ -191,7 +193,7 @@ async fn sign_in(
         return Err(invalid_credentials());
     };
     app.throttle.signed_in(&email, peer, &headers);
-    let answer = signed_in(&app, StatusCode::OK, &user);
+    let answer = signed_in(&app, StatusCode::OK, &user).await?;
     // The password may have been changed while the old one was being verified. Sessions begun before a change
     // have ended, so it is looked again now that this one has begun.
     match find(&app, &email)? {
@@ -307,16 +309,17 @@ fn find(app: &App, email: &Email) -> Result<Option<User>, Problem> {
 }
 
 /// The answer to someone who has just signed up or in: a new session, its token in the cookie.
-fn signed_in(app: &App, status: StatusCode, user: &User) -> Response {
+async fn signed_in(app: &App, status: StatusCode, user: &User) -> Result<Response, Problem> {
     let now: Timestamp = app.parts.clock.now();
     let email = user.email.as_str();
     let claims = Claims::new(user.id, email, app.parts.clock.session_id(), now);
-    let cookie = app.parts.access.cookies.set(&app.keys.sign(&claims));
+    let token = app.keys.key().await?.sign(&claims);
+    let cookie = app.parts.access.cookies.set(&token);
     let account = Account {
         id: user.id,
         email: email.to_owned(),
     };
-    (status, [(header::SET_COOKIE, cookie)], axum::Json(account)).into_response()
+    Ok((status, [(header::SET_COOKIE, cookie)], axum::Json(account)).into_response())
 }
 
 /// Ends sessions: stored and published in one step with what led to it, then refused here at once.

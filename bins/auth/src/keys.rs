@@ -5,11 +5,13 @@ use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use ::store::{TransactError, TxnError};
+use ::store::{State, TransactError, TxnError};
+use errors::Problem;
 use events::{Event, KeyPublished, KeyRetired, Position, Timestamp};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use service::{Parts, StartError};
+use service::{Parts, READ_WAIT_MAX};
 use session::{Claims, SigningKey, TOKEN_SECONDS};
+use tokio::sync::watch;
 
 use crate::domain::{KeyLife, KeyStep, next_key_step, signing_key};
 use crate::store::{People, PrivateKey};
@@ -17,16 +19,23 @@ use crate::store::{People, PrivateKey};
 /// How often it is looked whether something is to be done about the keys.
 const KEYS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How soon it is looked again while the store does not serve.
+const KEYS_PAUSE: Duration = Duration::from_millis(200);
+
 /// How many private keys there may be at once; rotation leaves two.
 const KEYS_MAX: usize = 1_000;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// When a client should try again that came before there was a key.
+const KEY_RETRY_SECONDS: u32 = 1;
+
 /// The signing keys in use.
 #[derive(Debug)]
 pub(crate) struct KeyRing {
     rotation: Duration,
-    current: RwLock<Arc<SigningKey>>,
+    /// What is signed with; nothing before the store was looked at, or while it has no key.
+    current: watch::Sender<Option<Arc<SigningKey>>>,
     /// Up to where the relay must have come before a key is used: the end of the outbox when it was published.
     published_by: RwLock<HashMap<String, Position>>,
     /// The same for keys that an earlier process has published: the end of the outbox when this one began.
@@ -34,26 +43,43 @@ pub(crate) struct KeyRing {
 }
 
 impl KeyRing {
-    /// Loads the keys; makes the first one where there is none.
-    pub(crate) async fn open(parts: &Parts<People>, rotation_days: u16) -> Result<Self, StartError> {
-        let failed = |error: String| StartError::Failed(format!("the signing keys can't be used: {error}"));
-        if keys(parts).map_err(failed)?.is_empty() {
-            publish(parts, parts.clock.now()).await.map_err(failed)?;
-        }
-        let keys = keys(parts).map_err(failed)?;
-        let current = current(&keys).ok_or_else(|| failed("none of them is in use".into()))?;
-        Ok(Self {
+    /// A ring without a key. [`rotate`] loads those that there are, or makes the first one; not before the store was
+    /// compared with its stream: one that was set back would publish a key in the place of an event that it has lost.
+    pub(crate) fn new(parts: &Parts<People>, rotation_days: u16) -> Self {
+        Self {
             rotation: DAY * u32::from(rotation_days),
-            current: RwLock::new(Arc::new(current)),
+            current: watch::Sender::new(None),
             published_by: RwLock::default(),
             published_by_default: *parts.store.durable().borrow(),
+        }
+    }
+
+    /// The key to sign with now.
+    ///
+    /// # Errors
+    /// A 503 when there is none.
+    pub(crate) async fn key(&self) -> Result<Arc<SigningKey>, Problem> {
+        let mut current = self.current.subscribe();
+        let there_is = tokio::time::timeout(READ_WAIT_MAX, current.wait_for(Option::is_some)).await;
+        let key = match there_is {
+            Ok(Ok(current)) => current.as_ref().map(Arc::clone),
+            Ok(Err(_)) | Err(_) => None,
+        };
+        key.ok_or_else(|| {
+            Problem::unavailable("There is no signing key yet, try again soon", KEY_RETRY_SECONDS)
         })
     }
 
-    /// A token that says `claims`.
-    pub(crate) fn sign(&self, claims: &Claims) -> String {
-        let key = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
-        key.sign(claims)
+    /// Signs with one of these keys, if it does not yet.
+    fn settle(&self, keys: &[PrivateKey]) {
+        let is_known = |current: &SigningKey| keys.iter().any(|key| key.life.kid == current.kid());
+        self.current.send_if_modified(|current| {
+            if current.as_deref().is_some_and(is_known) {
+                return false;
+            }
+            *current = self::current(keys).map(Arc::new);
+            current.is_some()
+        });
     }
 
     /// Does what is next to be done about the keys; whether there was something.
@@ -62,6 +88,7 @@ impl KeyRing {
     /// What the store says; it is tried again.
     pub(crate) async fn rotate_once(&self, parts: &Parts<People>) -> Result<bool, String> {
         let keys = keys(parts)?;
+        self.settle(&keys);
         let lives: Vec<KeyLife> = keys.iter().map(|key| key.life.clone()).collect();
         let relayed = parts.bus.status().relayed;
         let is_published = |key: &KeyLife| relayed >= self.needed(&key.kid);
@@ -76,6 +103,7 @@ impl KeyRing {
                     .write()
                     .unwrap_or_else(PoisonError::into_inner)
                     .insert(kid.clone(), by);
+                self.settle(&self::keys(parts)?);
                 tracing::info!(kid, %usable_from, "a signing key is published");
             }
             Some(KeyStep::Use(kid)) => self.use_key(parts, &keys, kid).await?,
@@ -92,8 +120,8 @@ impl KeyRing {
         let Some(key) = keys.iter().find(|key| key.life.kid == kid) else {
             return Err(format!("the key {kid} is gone"));
         };
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) =
-            Arc::new(SigningKey::from_seed(&key.seed));
+        self.current
+            .send_replace(Some(Arc::new(SigningKey::from_seed(&key.seed))));
         let superseded: Vec<PrivateKey> = keys
             .iter()
             .filter(|key| key.life.kid != kid && key.life.superseded_at.is_none())
@@ -124,15 +152,19 @@ impl KeyRing {
 
 /// Looks after the keys until the service stops.
 pub(crate) async fn rotate(ring: Arc<KeyRing>, parts: Parts<People>) {
-    let mut interval = tokio::time::interval(KEYS_INTERVAL);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        let pause = match ring.rotate_once(&parts).await {
+            Ok(_) => KEYS_INTERVAL,
+            // Of a store that does not serve it is said elsewhere why, and when it does again a key is needed at once.
+            Err(_) if !matches!(parts.store.status().state, State::Serving) => KEYS_PAUSE,
+            Err(error) => {
+                tracing::error!(%error, "the signing keys could not be looked after");
+                KEYS_INTERVAL
+            }
+        };
         tokio::select! {
-            _ = interval.tick() => {}
+            () = tokio::time::sleep(pause) => {}
             () = parts.shutdown.clone().wait() => return,
-        }
-        if let Err(error) = ring.rotate_once(&parts).await {
-            tracing::error!(%error, "the signing keys could not be looked after");
         }
     }
 }

@@ -13,6 +13,7 @@ mod domain;
 mod hashing;
 mod keys;
 mod passwords;
+mod recovery;
 mod store;
 mod throttle;
 
@@ -90,8 +91,8 @@ impl Service for App {
         books::fact(row)
     }
 
-    async fn build(parts: Parts<People>, options: Options) -> Result<Built<NoEvents>, StartError> {
-        let keys = Arc::new(KeyRing::open(&parts, options.key_rotation_days).await?);
+    async fn build(parts: Parts<People>, options: Options) -> Result<Built<Self::Handler>, StartError> {
+        let keys = Arc::new(KeyRing::new(&parts, options.key_rotation_days));
         let app = Self {
             keys: Arc::clone(&keys),
             hasher: Arc::new(Hasher::start()?),

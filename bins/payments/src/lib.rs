@@ -44,7 +44,7 @@ impl Service for App {
     const ABOUT: &'static str = "Takes the money for orders through Stripe, and gives it back";
     type Indexes = PaymentIndexes;
     type Options = Options;
-    type Handler = bus::NotRecovering<PaymentsHandler>;
+    type Handler = PaymentsHandler;
 
     fn fact(row: &StoredRow) -> Option<Fact> {
         books::fact(row)
@@ -61,6 +61,6 @@ impl Service for App {
         let (worker, looks) = Worker::new(agent.clone(), parts.clock.clone(), options.reconcile());
         let work = worker.run(parts.shutdown.clone());
         let shared = api::Shared::new(parts, agent, looks, webhook_secrets);
-        Ok(Built::new(api::router(shared), bus::NotRecovering(PaymentsHandler)).task("Stripe worker", work))
+        Ok(Built::new(api::router(shared), PaymentsHandler).task("Stripe worker", work))
     }
 }

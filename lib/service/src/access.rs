@@ -1,16 +1,20 @@
 //! Who may do what, as every service knows it by itself: the signing keys and the revocation list, kept as rows
 //! in each service's own store and fed from auth's events.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Applied, Handler, Impossible};
+use bus::{Adopted, Applied, Handler, Impossible, Recovery};
 use events::{
-    Envelope, Event, EventType, KeyPublished, SessionId, SessionRevoked, Timestamp, UserId, Version,
+    Envelope, Event, EventType, KeyPublished, SessionId, SessionRevoked, Source, Timestamp, UserId, Version,
 };
 use session::Verifier;
 use store::codec::{self, DecodeError};
-use store::{Context, Indexes, Record, Store, StoreError, Table, Tables, TransactError, Txn, TxnError};
+use store::{
+    Context, Indexes, Record, RowKey, Store, StoreError, StoredRow, Table, Tables, TransactError, Txn,
+    TxnError,
+};
 
 use crate::heard::Heard;
 
@@ -188,20 +192,32 @@ pub fn feed(verifier: &Verifier, event: &Event) -> Result<(), session::KeyError>
     Ok(())
 }
 
-/// Fills a verifier with what the store knows.
+/// Fills a verifier with what the store knows. Also while the store takes back what it has lost: when it serves again, no
+/// session that has ended may be let in for a moment.
 ///
 /// # Errors
 /// When the store can't be read.
 pub(crate) fn fill<I: Indexes>(verifier: &Verifier, store: &Store<I>) -> Result<(), StoreError> {
-    for key in all::<I, KeyRow>(store)? {
-        if let Err(error) = verifier.publish_key(&key.kid, &key.public_key) {
-            tracing::error!(kid = key.kid, %error, "a stored signing key is not usable");
+    let mut after: Option<RowKey> = None;
+    loop {
+        let rows = store.rows(after.as_ref(), ROWS_PER_SCAN)?;
+        for (_, row) in &rows {
+            if let Some(key) = row.of::<KeyRow>() {
+                if let Err(error) = verifier.publish_key(&key.kid, &key.public_key) {
+                    tracing::error!(kid = key.kid, %error, "a stored signing key is not usable");
+                }
+            } else if let Some(RevocationRow(revoked)) = row.of::<RevocationRow>() {
+                verifier.revoke(revoked);
+            } else {
+                // Services' own tables have lower-case letters and come after these two.
+                return Ok(());
+            }
+        }
+        after = rows.into_iter().last().map(|(key, _)| key);
+        if after.is_none() {
+            return Ok(());
         }
     }
-    for RevocationRow(revoked) in all::<I, RevocationRow>(store)? {
-        verifier.revoke(&revoked);
-    }
-    Ok(())
 }
 
 /// Forgets revocations whose last token has expired, in the store and in the verifier.
@@ -270,13 +286,66 @@ impl<I: Indexes, H: Handler<I>> Handler<I> for WithAccess<I, H> {
             ..
         } = *envelope;
         self.heard.note(source, position, time, self.store.cursor(source));
-        if !stage(tx, &envelope.event)? {
-            return self.own.apply(tx, envelope);
+        if self.keep(tx, &envelope.event)? {
+            Ok(Applied::Done)
+        } else {
+            self.own.apply(tx, envelope)
+        }
+    }
+}
+
+/// Keys and revocations come back, and are stated anew, like every other event; what else there is to recover is the
+/// service's own business.
+impl<I: Indexes, H: Recovery<I>> Recovery<I> for WithAccess<I, H> {
+    /// Only auth's own stream tells of keys and revocations.
+    fn adopt(&self, tx: &mut Txn<'_, I>, envelope: &Envelope) -> Result<Adopted, TransactError<Impossible>> {
+        self.keep(tx, &envelope.event)?;
+        self.own.adopt(tx, envelope)
+    }
+
+    /// Everybody has rows of keys and revocations, but only auth's are told of: its own handler states them.
+    fn restate(&self, row: &StoredRow) -> Option<Event> {
+        self.own.restate(row)
+    }
+
+    fn heeds(&self, event_type: EventType) -> bool {
+        Handler::<I>::concerns(self, event_type) || self.own.heeds(event_type)
+    }
+
+    fn restated(
+        &self,
+        tx: &mut Txn<'_, I>,
+        envelope: &Envelope,
+    ) -> Result<Applied, TransactError<Impossible>> {
+        if self.keep(tx, &envelope.event)? {
+            Ok(Applied::Done)
+        } else {
+            self.own.restated(tx, envelope)
+        }
+    }
+
+    /// Keys and revocations that auth does not state any more stay. A revocation only ever shuts someone out, and ends by
+    /// itself with the last token that it is about. A key that auth has lost signs nothing new, since the private half
+    /// went with it, and what it has signed runs out within hours: dropping it would sign out people who did nothing.
+    fn forsake(
+        &self,
+        tx: &mut Txn<'_, I>,
+        source: Source,
+        stated: &HashSet<String>,
+    ) -> Result<(), TransactError<Impossible>> {
+        self.own.forsake(tx, source, stated)
+    }
+}
+
+impl<I: Indexes, H> WithAccess<I, H> {
+    /// Keeps what an event says of keys and sessions; whether it was such an event.
+    fn keep(&self, tx: &mut Txn<'_, I>, event: &Event) -> Result<bool, TransactError<Impossible>> {
+        if !stage(tx, event)? {
+            return Ok(false);
         }
         // The verifier hears of it here and not after the commit: what auth has published is a fact, known to
         // this store or not, so that being early does no harm and telling it twice changes nothing.
-        feed(&self.verifier, &envelope.event)
-            .map_err(|error| TransactError::Refused(Impossible(error.to_string())))?;
-        Ok(Applied::Done)
+        feed(&self.verifier, event).map_err(|error| TransactError::Refused(Impossible(error.to_string())))?;
+        Ok(true)
     }
 }

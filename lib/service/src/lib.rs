@@ -47,7 +47,7 @@ pub use server::{Bounds, CONNECTIONS_MAX, DRAIN_SECONDS_MAX, serve, serve_within
 pub use service::{Built, Service, StartError, Task};
 pub use settings::{LogFormat, Settings};
 pub use shutdown::{Shutdown, ShutdownTrigger};
-pub use started::{Started, start};
+pub use started::{FIRST_LOOK_MILLIS_MAX, Started, start};
 pub use telemetry::{init_logs, init_logs_from, metrics};
 pub use trace::current as current_trace;
 pub use transact::{TRANSACTION_ANSWER_MAX, TRANSACTION_WAIT_MAX};

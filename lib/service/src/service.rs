@@ -5,13 +5,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use bus::Handler;
+use bus::Recovery;
 use events::Source;
 use invariants::Fact;
 use store::{Indexes, StoredRow};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::Parts;
+use crate::{Parts, Shutdown};
 
 /// One service. Its crate's `App` implements it; [`crate::run`] and the one-process `boxoffice` start it.
 pub trait Service: Send + 'static {
@@ -23,8 +23,8 @@ pub trait Service: Send + 'static {
     type Indexes: Indexes;
     /// Its own flags, beside [`crate::Settings`]. No two services may share the name of one.
     type Options: clap::Args + Clone + fmt::Debug + Send + Sync + 'static;
-    /// What it makes of the events that it reads. Keys and revocations are taken care of.
-    type Handler: Handler<Self::Indexes>;
+    /// What it makes of the events that it reads, and how it recovers. Keys and revocations are taken care of.
+    type Handler: Recovery<Self::Indexes>;
 
     /// What a row of its store says to the invariants, if one is about it.
     fn fact(row: &StoredRow) -> Option<Fact>;
@@ -85,6 +85,18 @@ impl Task {
             name,
             future: Box::pin(future),
         }
+    }
+
+    /// The same task, begun after `before` is over, or not at all if it is time to stop by then.
+    pub(crate) fn after(self, before: impl Future<Output = ()> + Send + 'static, stop: &Shutdown) -> Self {
+        let Self { name, future } = self;
+        let stop = stop.clone();
+        Self::new(name, async move {
+            tokio::select! {
+                () = before => future.await,
+                () = stop.wait() => {}
+            }
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Starting a service and stopping it: the same for a process of its own and for one among five.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,6 +23,10 @@ use crate::{
 /// How often what has run out is cleared away: remembered answers and old revocations.
 /// The outbox is the relay's to trim: it knows what is published.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long a start waits for the first look at the stream. A store that was set back shows by it, and should not serve
+/// before; but a Redis that is not there is no reason not to serve.
+pub const FIRST_LOOK_MILLIS_MAX: u64 = 2_000;
 
 /// How long a service's tasks may take to stop, once it is time. With the drain before it, a process is gone
 /// within ten seconds, whatever hangs.
@@ -54,7 +59,8 @@ impl fmt::Debug for Started {
     }
 }
 
-/// Opens a service's store, builds it, and starts its relay, its consumers and its own loops. At `shutdown`
+/// Opens a service's store, builds it, and starts its relay, its consumers and its own loops; returns when the relay has
+/// looked at its stream once, or could not within [`FIRST_LOOK_MILLIS_MAX`]. At `shutdown`
 /// its own loops and long polls end; the rest at [`Started::stop`]. Serving the routes is left to the caller.
 ///
 /// # Errors
@@ -67,13 +73,20 @@ pub async fn start<S: Service>(
     let how = How::of(settings)?;
     let clock = Clock::with_offset_ms(settings.clock_offset_ms);
     let parts = Parts::<S::Indexes>::open(settings, S::SOURCE, clock, shutdown).await?;
-    match S::build(parts.clone(), options).await {
-        Ok(built) => Ok(run_parts::<S>(parts, built, how)),
+    let built = match S::build(parts.clone(), options).await {
+        Ok(built) => built,
         Err(error) => {
             close(parts).await;
-            Err(error)
+            return Err(error);
         }
+    };
+    let stop = parts.shutdown.clone();
+    let (started, first_look) = run_parts::<S>(parts, built, how);
+    tokio::select! {
+        () = first_look => {}
+        () = stop.wait() => {}
     }
+    Ok(started)
 }
 
 /// What the settings say of how a service is looked after.
@@ -94,18 +107,24 @@ impl How {
     }
 }
 
-fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>, how: How) -> Started {
+/// Starts everything that runs. What may write waits for the first look that the relay takes at the stream: a store that
+/// was set back must find that out before it writes anything in the place of what it has lost.
+fn run_parts<S: Service>(
+    parts: Parts<S::Indexes>,
+    built: Built<S::Handler>,
+    how: How,
+) -> (Started, impl Future<Output = ()>) {
     let Built {
         api,
         handler,
         tasks: own,
     } = built;
-    let handler = Arc::new(bus::NotRecovering(WithAccess {
+    let handler = Arc::new(WithAccess {
         own: handler,
         verifier: parts.access.verifier.clone(),
         store: parts.store.clone(),
         heard: Arc::clone(&parts.heard),
-    }));
+    });
     // Relay and consumers go on while the server drains, so that what is still decided is still published.
     let (trigger, stop) = ShutdownTrigger::new();
     let relay = Relay::new(
@@ -114,16 +133,29 @@ fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>, how
         S::SOURCE,
         Arc::clone(&handler),
     );
-    let mut shared = vec![
-        Task::new("relay", relay.run(stop.clone().wait())),
-        Task::new("sweep", sweep(parts.clone(), stop.clone())),
-    ];
+    // Where Redis is not there, the service's own work begins without a look all the same; consumers have none then.
+    let first_look = || {
+        let compared = relay.compared();
+        async move {
+            let looked = tokio::time::timeout(Duration::from_millis(FIRST_LOOK_MILLIS_MAX), compared);
+            if looked.await.is_err() {
+                tracing::warn!(service = %S::SOURCE, "the stream could not be looked at yet: going on without");
+            }
+        }
+    };
+    let own: Vec<Task> = own
+        .into_iter()
+        .map(|task| task.after(first_look(), &parts.shutdown))
+        .collect();
+    let mut shared = vec![Task::new("sweep", sweep(parts.clone(), stop.clone())).after(first_look(), &stop)];
     for source in reads(S::SOURCE) {
         let (bus, store) = (parts.bus.clone(), parts.store.clone());
         let consumer = Consumer::new(bus, store, source, S::SOURCE, Arc::clone(&handler));
         let run = consumer.run(stop.clone().wait());
-        shared.push(Task::new(consumer_name(source), run));
+        shared.push(Task::new(consumer_name(source), run).after(relay.compared(), &stop));
     }
+    let serving = first_look();
+    shared.push(Task::new("relay", relay.run(stop.clone().wait())));
     let alive = Arc::new(AtomicBool::new(true));
     let probe = probe(&parts, Arc::clone(&alive));
     let inside = Inside {
@@ -132,6 +164,7 @@ fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>, how
         fact: S::fact,
         outbox: Arc::default(),
         checking: Arc::default(),
+        replay: internal::replaying(&parts, &handler),
         guard: how.guard,
     };
     if let Some(interval) = how.check_interval {
@@ -146,7 +179,7 @@ fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>, how
         .collect();
     let (api, openapi) = api.split_for_parts();
     let openapi = description::complete(openapi, S::ABOUT, parts.access.cookies);
-    Started {
+    let started = Started {
         source: S::SOURCE,
         api,
         openapi,
@@ -156,7 +189,8 @@ fn run_parts<S: Service>(parts: Parts<S::Indexes>, built: Built<S::Handler>, how
         trigger,
         tasks,
         close: Box::new(move || parts.store.close()),
-    }
+    };
+    (started, serving)
 }
 
 impl Started {

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use auth::{App, Options};
 use base64::Engine as _;
-use bus::{Applied, Handler, Impossible};
+use bus::{Applied, Handler, Impossible, NotRecovering};
 use clap::Parser as _;
 use events::{Envelope, EventType, Source};
+use invariants::Fact;
 use serde_json::{Value, json};
 use service::{Built, Clock, Parts, Service, Settings, ShutdownTrigger, StartError, health_router};
 use session::CurrentUser;
-use store::{Change, Indexes, Tables, TransactError, Txn};
+use store::{Change, Indexes, StoredRow, Tables, TransactError, Txn};
 use testkit::{Answer, Client, RedisServer, TempDir, eventually, temp_dir};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -185,12 +186,16 @@ impl Service for Other {
     const ABOUT: &'static str = "Knows who is asking";
     type Indexes = NoIndexes;
     type Options = NoOptions;
-    type Handler = Nothing;
+    type Handler = NotRecovering<Nothing>;
 
-    async fn build(parts: Parts<NoIndexes>, _: NoOptions) -> Result<Built<Nothing>, StartError> {
+    fn fact(_: &StoredRow) -> Option<Fact> {
+        None
+    }
+
+    async fn build(parts: Parts<NoIndexes>, _: NoOptions) -> Result<Built<Self::Handler>, StartError> {
         let api = OpenApiRouter::new()
             .route("/me", axum::routing::get(async |user: CurrentUser| user.email))
             .with_state(parts);
-        Ok(Built::new(api, Nothing))
+        Ok(Built::new(api, NotRecovering(Nothing)))
     }
 }

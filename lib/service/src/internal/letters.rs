@@ -1,22 +1,30 @@
 //! `/internal/dead-letters`: what could not be applied, for an operator to look at, to replay, or to drop.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
+use bus::{Handler, ReplayError, Replayed};
 use errors::Problem;
 use events::Source;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{DeadLetter, Indexes, TransactError};
+use store::{DeadLetter, Indexes};
 
 use super::Inside;
 use super::operator::Operator;
-use crate::OrProblem as _;
 use crate::http::Query;
+use crate::{OrProblem as _, Parts};
 
 /// How many letters a list has, and how many it may be asked for. Each is read whole, and may be large.
 const LETTERS_LISTED_DEFAULT: usize = 50;
 const LETTERS_LISTED_MAX: usize = 100;
+
+/// When to look again after the store could not be used.
+const RETRY_SECONDS: u32 = 1;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,30 +88,61 @@ pub(super) async fn drop_letter<I: Indexes>(
     _operator: Operator,
     Path(which): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let key = named(which)?;
-    let name = format!("{}/{}", key.0, key.1);
-    inside
-        .parts
-        .transact(move |tx| {
-            if tx.get::<DeadLetter>(&key)?.is_none() {
-                return Err(TransactError::Refused(no_such_letter()));
-            }
-            tx.delete::<DeadLetter>(&key)?;
-            Ok(())
-        })
+    let (source, id) = named(which)?;
+    let store = &inside.parts.store;
+    let dropped = bus::drop_letter(store, source, &id, inside.parts.clock.now())
         .await
-        .or_problem()?;
-    tracing::warn!(service = %inside.parts.source, letter = name, "an operator dropped a dead letter");
-    Ok(StatusCode::NO_CONTENT)
+        .map_err(not_done)?;
+    if dropped {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(no_such_letter())
+    }
+}
+
+/// Applies a letter once more, past the cursor, and takes it away if that is the end of it.
+pub(super) async fn replay<I: Indexes>(
+    State(inside): State<Inside<I>>,
+    _operator: Operator,
+    Path(which): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let (source, id) = named(which)?;
+    let replayed = (inside.replay)(source, id).await.map_err(not_done)?;
+    let (outcome, why) = match replayed {
+        Replayed::Done => ("done", None),
+        Replayed::Stale(why) => ("stale", Some(why)),
+        Replayed::Impossible(why) => ("impossible", Some(why)),
+        Replayed::Unreadable(why) => ("unreadable", Some(why)),
+        Replayed::Missing => return Err(no_such_letter()),
+    };
+    Ok(Json(json!({ "outcome": outcome, "reason": why })))
+}
+
+/// How a letter of a service is replayed. It knows the type of the service's handler, so that nothing else needs to.
+pub(crate) type Replay = Arc<dyn Fn(Source, String) -> Replaying + Send + Sync>;
+type Replaying = Pin<Box<dyn Future<Output = Result<Replayed, ReplayError>> + Send>>;
+
+/// Replays the letters of a service by its own handler.
+pub(crate) fn replaying<I: Indexes, H: Handler<I>>(parts: &Parts<I>, handler: &Arc<H>) -> Replay {
+    let (parts, handler) = (parts.clone(), Arc::clone(handler));
+    Arc::new(move |source, id| {
+        let (parts, handler) = (parts.clone(), Arc::clone(&handler));
+        Box::pin(async move { bus::replay(&parts.store, handler, source, &id, parts.clock.now()).await })
+    })
 }
 
 /// The letter that a path names. What is no source has no letters.
-pub(super) fn named((source, id): (String, String)) -> Result<(Source, String), Problem> {
+fn named((source, id): (String, String)) -> Result<(Source, String), Problem> {
     let source = source.parse().map_err(|_| no_such_letter())?;
     Ok((source, id))
 }
 
-pub(super) fn no_such_letter() -> Problem {
+fn not_done(error: ReplayError) -> Problem {
+    let sentence = "It is not known whether this was done: look whether the letter is still there";
+    Problem::unavailable(sentence, RETRY_SECONDS).because(error.to_string())
+}
+
+fn no_such_letter() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "There is no such dead letter")
 }
 

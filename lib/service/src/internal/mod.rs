@@ -24,6 +24,7 @@ use store::{Indexes, StoredRow};
 pub use self::operator::{OPERATOR_TOKEN_CHARS_MIN, OperatorToken, OverControlSocket};
 
 pub(crate) use self::books::{Outbox, page};
+pub(crate) use self::letters::{Replay, replaying};
 pub(crate) use self::operator::Guard;
 pub(crate) use self::status::state_in_words;
 
@@ -37,6 +38,7 @@ pub(crate) struct Inside<I: Indexes> {
     pub(crate) fact: fn(&StoredRow) -> Option<Fact>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) checking: Arc<check::Running>,
+    pub(crate) replay: Replay,
     pub(crate) guard: Guard,
 }
 
@@ -48,6 +50,7 @@ impl<I: Indexes> Clone for Inside<I> {
             fact: self.fact,
             outbox: Arc::clone(&self.outbox),
             checking: Arc::clone(&self.checking),
+            replay: Arc::clone(&self.replay),
             guard: self.guard.clone(),
         }
     }
@@ -70,6 +73,10 @@ pub(crate) fn router<I: Indexes>(inside: Inside<I>) -> Router {
         .route(
             "/internal/dead-letters/{source}/{id}",
             get(letters::show::<I>).delete(letters::drop_letter::<I>),
+        )
+        .route(
+            "/internal/dead-letters/{source}/{id}/replay",
+            post(letters::replay::<I>),
         )
         .with_state(inside)
 }

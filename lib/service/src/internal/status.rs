@@ -43,6 +43,12 @@ pub(super) async fn status<I: Indexes>(State(inside): State<Inside<I>>) -> Json<
             "connected": bus.connected,
             "relayed": bus.relayed.seq,
             "trouble": bus.relay_trouble,
+            "takenBack": {
+                "events": bus.taken_back.events,
+                "without": bus.taken_back.without,
+                "withoutCount": bus.taken_back.without_count,
+            },
+            "snapshotsFor": bus.snapshots,
             "sources": sources,
         },
         "deadLetters": dead_letters,

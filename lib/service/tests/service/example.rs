@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use bus::{Applied, Handler, Impossible};
+use bus::{Applied, Handler, Impossible, NotRecovering};
 use errors::{FieldErrors, Problem};
 use events::{
     Currency, Envelope, Event, EventType, KeyPublished, Money, OrderId, SessionRevoked, Source, TicketId,
@@ -124,20 +124,20 @@ impl Service for Notes {
     const ABOUT: &'static str = "Keeps notes";
     type Indexes = NoteCount;
     type Options = NoOptions;
-    type Handler = Orders;
+    type Handler = NotRecovering<Orders>;
 
     fn fact(row: &StoredRow) -> Option<Fact> {
         row.of::<Note>().map(Note::fact)
     }
 
-    async fn build(parts: Parts<NoteCount>, _options: NoOptions) -> Result<Built<Orders>, StartError> {
+    async fn build(parts: Parts<NoteCount>, _options: NoOptions) -> Result<Built<Self::Handler>, StartError> {
         let api = OpenApiRouter::new()
             .route("/notes", axum::routing::post(create).get(count))
             .route("/stall", axum::routing::post(stall))
             .route("/notes/{id}", axum::routing::get(read).put(change))
             .route("/orders/{id}", axum::routing::get(noted_order))
             .with_state(parts);
-        Ok(Built::new(api, Orders))
+        Ok(Built::new(api, NotRecovering(Orders)))
     }
 }
 
@@ -303,17 +303,20 @@ impl<const SOURCE: u8> Service for Publisher<SOURCE> {
     const ABOUT: &'static str = "Publishes";
     type Indexes = OnlyShared;
     type Options = NoOptions;
-    type Handler = Silent;
+    type Handler = NotRecovering<Silent>;
 
     fn fact(_: &StoredRow) -> Option<Fact> {
         None
     }
 
-    async fn build(parts: Parts<OnlyShared>, _options: NoOptions) -> Result<Built<Silent>, StartError> {
+    async fn build(
+        parts: Parts<OnlyShared>,
+        _options: NoOptions,
+    ) -> Result<Built<Self::Handler>, StartError> {
         let api = OpenApiRouter::new()
             .route("/publish", axum::routing::post(publish))
             .with_state(parts);
-        Ok(Built::new(api, Silent))
+        Ok(Built::new(api, NotRecovering(Silent)))
     }
 }
 
