@@ -5,8 +5,8 @@
 
 use std::collections::HashSet;
 
-use bus::{Adopted, Applied, Impossible, Recovery};
-use events::{Envelope, Event, OrderExpired, OrderSnapshot, OrderStatus, Source};
+use bus::{Adopted, Applied, Handler as _, Impossible, Recovery};
+use events::{Envelope, Event, EventType, OrderExpired, OrderSnapshot, OrderStatus, Source};
 use store::{Record as _, StoredRow, TransactError, Txn};
 
 use crate::consumer::ExpirationHandler;
@@ -72,6 +72,14 @@ impl Recovery<DeadlineIndexes> for ExpirationHandler {
                 expires_at: deadline.expires_at,
             })),
         }
+    }
+
+    /// Every status of an order says whether it may run out.
+    fn heeds(&self, event_type: EventType) -> bool {
+        matches!(
+            event_type,
+            EventType::OrderAwaitingPayment | EventType::OrderCompleted | EventType::OrderRefunding
+        ) || self.concerns(event_type)
     }
 
     fn restated(

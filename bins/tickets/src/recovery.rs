@@ -5,10 +5,10 @@
 
 use std::collections::HashSet;
 
-use bus::{Adopted, Applied, Impossible, Recovery};
+use bus::{Adopted, Applied, Handler as _, Impossible, Recovery};
 use events::{
-    Currency, Envelope, Event, Money, OrderStatus, RejectReason, Source, TicketChange, TicketSnapshot,
-    Timestamp,
+    Currency, Envelope, Event, EventType, Money, OrderStatus, RejectReason, Source, TicketChange,
+    TicketSnapshot, Timestamp,
 };
 use store::{Record as _, StoredRow, TransactError, Txn};
 
@@ -90,6 +90,11 @@ impl Recovery<TicketIndexes> for TicketsHandler {
             }
             (HoldState::Held | HoldState::Sold | HoldState::Released | HoldState::Refused, _) => None,
         }
+    }
+
+    /// Those that are stated as awaiting payment, too: they hold pieces.
+    fn heeds(&self, event_type: EventType) -> bool {
+        event_type == EventType::OrderAwaitingPayment || self.concerns(event_type)
     }
 
     fn restated(

@@ -24,6 +24,12 @@ pub trait Recovery<I: Indexes>: Handler<I> {
     /// of. For a reader that can't be told all that happened any more.
     fn restate(&self, row: &StoredRow) -> Option<Event>;
 
+    /// Whether what a source states anew concerns the service in an event of this type. More types may than those of the
+    /// events that do: a statement takes the place of all that has happened to its entity.
+    fn heeds(&self, event_type: EventType) -> bool {
+        self.concerns(event_type)
+    }
+
     /// Applies what a source has stated anew: the present state of one entity, whatever was heard of it before. Its
     /// version may be smaller than the one that is known: the source may have lost what came in between.
     ///
@@ -37,8 +43,9 @@ pub trait Recovery<I: Indexes>: Handler<I> {
         self.apply(tx, envelope)
     }
 
-    /// A source has stated anew all that it has, and these are the subjects ([`Event::subject`]) of it. What is kept
-    /// here of anything else of that source must go, or end: the source knows nothing of it any more.
+    /// A source has stated anew all that it has, and these are the subjects ([`Event::subject`]) of it, and the orders
+    /// that it is about ([`Event::order_id`]). What is kept here of anything else of that source must go, or end: the
+    /// source knows nothing of it any more.
     ///
     /// # Errors
     /// When the store can't do it.
@@ -90,7 +97,8 @@ impl<I: Indexes> Recovery<I> for () {
     }
 }
 
-/// A handler that does not know yet how to recover.
+/// A handler that does not know how to recover: its service refuses to serve once it was set back, and states nothing.
+/// For services that tests make up; every real one has a `recovery.rs`.
 #[derive(Debug)]
 pub struct NotRecovering<H>(pub H);
 

@@ -110,6 +110,12 @@ fn apply<I: Indexes, H: Handler<I>>(
             "it is not its turn yet: the events before it are still to come, and it will come again with them".to_owned(),
         ));
     }
+    if envelope.position.epoch < tx.cursor(source).epoch {
+        // Versions have begun anew with the epoch, so that no handler could tell that this is older.
+        tx.delete::<DeadLetter>(&letter.key())?;
+        let stated_anew = "its source has begun another epoch since, and has stated anew all that is left";
+        return Ok(Replayed::Stale(stated_anew.to_owned()));
+    }
     if !handler.concerns(envelope.event.event_type()) {
         tx.delete::<DeadLetter>(&letter.key())?;
         return Ok(Replayed::Stale("it does not concern this service".to_owned()));

@@ -34,7 +34,7 @@ pub(crate) struct Restating {
     after: StreamId,
     /// The number of the next entry.
     number: u64,
-    /// All subjects that were stated so far.
+    /// All subjects that were stated so far, and the orders that they are about.
     stated: Arc<HashSet<String>>,
     /// How often the next page was tried without success.
     pub(crate) tries: u32,
@@ -146,7 +146,10 @@ impl Restating {
             return Err(Spoilt::Broken("it has no end".to_owned()).into());
         }
         let stated = Arc::make_mut(&mut self.stated);
-        stated.extend(entities.iter().map(|entity| entity.envelope.event.subject()));
+        for Entity { envelope, .. } in &entities {
+            stated.insert(envelope.event.subject());
+            stated.extend(envelope.event.order_id().map(|order| order.to_string()));
+        }
         Ok(Page {
             source: self.source,
             at: self.at,
@@ -181,7 +184,7 @@ impl Page {
         // The state of a whole is no answer to any one event.
         tx.caused_by(None);
         for entity in self.entities.iter() {
-            if !recovery.concerns(entity.envelope.event.event_type()) {
+            if !recovery.heeds(entity.envelope.event.event_type()) {
                 continue;
             }
             let tried = tx.attempt_catching(|tx| recovery.restated(tx, &entity.envelope));
