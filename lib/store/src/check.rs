@@ -173,9 +173,13 @@ impl<I: Indexes> Shadow<I> {
         }
     }
 
-    /// Why it came to nothing, if it did.
-    pub(crate) fn failed(&self) -> Option<Arc<str>> {
-        self.failed.clone()
+    /// Why it came to nothing, if it did. What was found before that tells more than that an index could not follow.
+    pub(crate) fn failed(&self) -> Option<StoreError> {
+        let why = self.failed.clone()?;
+        Some(match self.problems.first() {
+            Some(problem) => StoreError::Damaged(problem.as_str().into()),
+            None => StoreError::Unavailable(why),
+        })
     }
 
     /// It can't be completed any more.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use events::Source;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use crate::head::Meta;
+use crate::state::Durable;
 
 pub(crate) struct Instruments {
     sync_seconds: Histogram,
@@ -16,6 +16,8 @@ pub(crate) struct Instruments {
     batches_refused: Counter,
     waiting: Gauge,
     outbox_head: Gauge,
+    outbox_events: Gauge,
+    outbox_bytes: Gauge,
     keys: Gauge,
     dead_letters: Gauge,
 }
@@ -32,6 +34,8 @@ impl Instruments {
             batches_refused: counter!("store_batches_refused_total", "store" => store),
             waiting: gauge!("store_transactions_waiting", "store" => store),
             outbox_head: gauge!("store_outbox_head", "store" => store),
+            outbox_events: gauge!("store_outbox_events", "store" => store),
+            outbox_bytes: gauge!("store_outbox_bytes", "store" => store),
             keys: gauge!("store_rows", "store" => store),
             dead_letters: gauge!("store_dead_letters", "store" => store),
         }
@@ -66,9 +70,11 @@ impl Instruments {
         clippy::cast_precision_loss,
         reason = "a gauge is a float; 2^53 events are far away"
     )]
-    pub(crate) fn stands(&self, meta: Meta, dead_letters: u64) {
-        self.outbox_head.set(meta.seq.0 as f64);
-        self.keys.set(meta.keys as f64);
-        self.dead_letters.set(dead_letters as f64);
+    pub(crate) fn stands(&self, durable: &Durable) {
+        self.outbox_head.set(durable.meta.seq.0 as f64);
+        self.outbox_events.set(durable.spans.events() as f64);
+        self.outbox_bytes.set(durable.spans.bytes() as f64);
+        self.keys.set(durable.meta.keys as f64);
+        self.dead_letters.set(durable.dead_letters as f64);
     }
 }

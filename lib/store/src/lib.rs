@@ -10,6 +10,8 @@
 //! - [`Store`] is what a service holds; [`Txn`] is what a closure is given.
 //! - [`Record`] is a row of a service, in a frozen stored form; [`Indexes`] is what it keeps in memory about them.
 //! - [`OutboxEntry`], [`DeadLetter`], [`IdempotencyKey`] are the store's own rows, which every service needs.
+//! - [`Store::backup`] copies a store while it serves and [`restore`] puts the copy in its place; [`Store::adopt`] then
+//!   takes back what had been published since. [`Store::check`] compares all that is in memory with the rows.
 //! - [`engine`] is the interface to the embedded engine. Nothing outside of it names that engine.
 //!
 //! It is not a database server and not a cache: one process owns a directory, and rows are read from the engine.

@@ -224,8 +224,9 @@ pub(crate) fn open<I: Indexes>(options: &Options, reached: Option<Meta>) -> Resu
         }
         Found::Good(meta) => meta,
     };
-    if !made {
-        Mark::Made.set(dir, MADE_SAYS).map_err(io("marking it as made"))?;
+    if !made && let Err(error) = Mark::Made.set(dir, MADE_SAYS) {
+        // A full disk, say. The store is whole; the mark is a help for the day on which it is not.
+        tracing::warn!(store = %options.source, %error, "the store could not be marked as made");
     }
     gathered.durable.meta = meta;
     gathered.durable.cursors = gathered.indexed.cursors;

@@ -228,6 +228,14 @@ impl Spans {
         self.rows.range(from..).map(|span| span.first.0)
     }
 
+    /// How many events there are.
+    pub(crate) fn events(&self) -> u64 {
+        match (self.rows.front(), self.rows.back()) {
+            (Some(first), Some(last)) => last.end() - first.first.0,
+            (None, _) | (_, None) => 0,
+        }
+    }
+
     /// How many bytes of events there are.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -317,10 +325,10 @@ mod tests {
     #[test]
     fn the_bytes_that_go_are_not_counted_any_more() {
         let mut spans = spans();
-        assert_eq!(spans.bytes(), 1_400);
+        assert_eq!((spans.events(), spans.bytes()), (14, 1_400));
         spans.remove(Seq(5));
         spans.remove(Seq(5));
-        assert_eq!(spans.bytes(), 1_100);
+        assert_eq!((spans.events(), spans.bytes()), (11, 1_100));
     }
 
     #[test]

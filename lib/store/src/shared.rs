@@ -55,7 +55,7 @@ impl<I> Shared<I> {
         adopting: Option<Arc<str>>,
     ) -> Self {
         let instruments = Instruments::new(options.source);
-        instruments.stands(durable.meta, durable.dead_letters);
+        instruments.stands(&durable);
         Self {
             options,
             tables,

@@ -51,7 +51,7 @@ impl<I: Indexes> Tees<I> {
             .ok_or_else(|| StoreError::Unavailable("the check was broken off".into()))?;
         match shadow.failed() {
             None => Ok(shadow),
-            Some(why) => Err(StoreError::Unavailable(why)),
+            Some(error) => Err(error),
         }
     }
 }

@@ -186,7 +186,7 @@ impl<I: Indexes> Writer<I> {
                     tracing::error!(store = %self.shared.options.source, %error, "the outbox has a hole");
                 }
             }
-            self.shared.instruments.stands(meta, dead_letters);
+            self.shared.instruments.stands(&durable);
             if emitted {
                 // Under the same lock as the spans: whoever finds an event in the outbox must find the head at
                 // it or beyond. A relay that saw it otherwise would take the store for one that was set back.
@@ -260,6 +260,7 @@ impl<I: Indexes> Writer<I> {
         {
             let mut durable = shared.durable();
             *durable = gathered.durable;
+            shared.instruments.stands(&durable);
             shared.durable_position.send_replace(meta.position());
         }
         drop(shared.reveal());

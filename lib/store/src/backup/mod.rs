@@ -195,7 +195,9 @@ fn copy_rows<I: Indexes>(
                 Ok(tee) => tee,
                 Err(error) => return Ok(Err(error)),
             };
-            let last = scan_chunk(engine, &from, |key, value| tee.scanned(key, value))?;
+            let last = scan_chunk(engine, &from, |key, value| {
+                tee.scanned(&shared.tables, key, value)
+            })?;
             match &last {
                 Some(last) => from = behind(last),
                 None => tee.seal(meta(engine)?),

@@ -18,7 +18,7 @@ use crate::head::{HeadFile, HeadSays, Meta};
 use crate::indexes::Anything;
 use crate::lock::DirLock;
 use crate::marks::Mark;
-use crate::open::{self, OpenError, Options};
+use crate::open::{self, OpenError, OpenProblem, Options};
 use crate::outbox::OutboxRow;
 use crate::record::Record;
 
@@ -221,8 +221,21 @@ fn make(
         .set(&new.dir, open::MADE_SAYS)
         .map_err(RestoreError::io("marking the store as made"))?;
     // As at a start: every checksum, every count.
-    drop(open::open::<Anything>(new, None)?);
+    drop(open::open::<Anything>(new, None).map_err(made_wrongly)?);
     Ok((manifest, end.position(), lock))
+}
+
+/// Why what was made does not open: if it is not for the place, then for what it was made of.
+fn made_wrongly(error: OpenError) -> RestoreError {
+    match error.problem() {
+        OpenProblem::Damaged(what) | OpenProblem::Old(what) | OpenProblem::Newer(what) => {
+            RestoreError::Damaged(format!("the store that is made of it does not open: {what}"))
+        }
+        OpenProblem::InUse { .. }
+        | OpenProblem::Absent
+        | OpenProblem::Io { .. }
+        | OpenProblem::Slow { .. } => error.into(),
+    }
 }
 
 /// The first row of the next epoch, with as many rows as there are now.

@@ -1,7 +1,10 @@
 //! What of a backup is known to the writer: where it hands over what it writes. It knows nothing of where the bytes go.
 
+use crate::codec;
 use crate::engine::Write;
 use crate::head::Meta;
+use crate::indexes::Tables;
+use crate::record;
 
 use super::format::Encoder;
 use super::{BACKUP_BEHIND_BYTES_MAX, BackupError};
@@ -74,9 +77,15 @@ pub(super) struct Tee {
 }
 
 impl Tee {
-    /// A row, as the engine has it.
-    pub(super) fn scanned(&mut self, key: &[u8], value: &[u8]) {
-        self.encoder.op(key, Some(value));
+    /// A row, as the engine has it. One that is damaged ends the backup: better now than when it is needed.
+    pub(super) fn scanned(&mut self, tables: &Tables, key: &[u8], value: &[u8]) {
+        match codec::unseal(key, value) {
+            Ok(_) => self.encoder.op(key, Some(value)),
+            Err(cause) => {
+                let what = record::describe(tables.name(key), key, &cause);
+                self.fail(BackupError::Damaged(what.into()));
+            }
+        }
     }
 
     /// All rows were read; the engine has come this far.

@@ -34,6 +34,7 @@ pub struct Faults {
     failing: Mutex<HashMap<Step, Fails>>,
     before_sync: Mutex<Option<Hook>>,
     drop_hangs: AtomicBool,
+    rotten: Mutex<Option<u8>>,
 }
 
 impl Faults {
@@ -50,6 +51,11 @@ impl Faults {
     /// From now on an engine that is dropped does not come back from it.
     pub fn hang_when_dropped(&self) {
         self.drop_hangs.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on the rows of this table are read with a flipped bit.
+    pub fn rot(&self, table: Option<u8>) {
+        *self.rotten.lock().unwrap() = table;
     }
 
     /// Calls aside once, when a batch is applied and not yet synced.
@@ -113,7 +119,15 @@ impl Engine for FaultyEngine {
         self.inner.get(key)
     }
     fn scan(&self, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError> {
-        self.inner.scan(from, visit)
+        let rotten = *self.faults.rotten.lock().unwrap();
+        self.inner.scan(from, &mut |key, value| {
+            if rotten.is_some() && key.first() == rotten.as_ref() {
+                let mut value = value.to_vec();
+                *value.last_mut().unwrap() ^= 1;
+                return visit(key, &value);
+            }
+            visit(key, value)
+        })
     }
     fn prepare(&self, writes: &[Write]) -> Result<(), EngineError> {
         self.faults.check(Step::Prepare)?;
