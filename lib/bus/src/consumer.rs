@@ -27,6 +27,7 @@ use crate::decode::Item;
 use crate::entry::{Entry, StreamId};
 use crate::errors::BusError;
 use crate::group::Group;
+use crate::instruments;
 use crate::recovery::Recovery;
 use crate::restating::Restating;
 use crate::status::{SourceState, SourceStatus};
@@ -109,6 +110,7 @@ struct Asked {
 impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
     /// The consumer of `source`'s events for `service`, whose store this is. There must be only one.
     pub fn new(bus: Bus, store: Store<I>, source: Source, service: Source, handler: Arc<H>) -> Self {
+        instruments::consumer(source, service);
         let group = Group::new(&bus, source, service);
         let consumer = Self {
             bus,
@@ -210,7 +212,8 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
                 return self.restate().await;
             }
             let cursor = self.store.cursor(self.source);
-            let read = self.group.read(cursor).await?;
+            let awaited = self.state == SourceState::AwaitingResend;
+            let read = self.group.read(cursor, awaited).await?;
             if read.joined {
                 // Whoever asked a Redis that has lost everything since has to ask again.
                 self.asked = None;
@@ -321,7 +324,10 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
                         tracing::error!(source = %self.source, group = %self.service, tries, reason, "an event can't be applied; it becomes a dead letter");
                         None
                     }
-                    None => Some(Duration::from_millis(HANDLER_PAUSE_MILLIS << (tries - 1))),
+                    None => {
+                        self.count("bus_handler_retries_total", 1);
+                        Some(Duration::from_millis(HANDLER_PAUSE_MILLIS << (tries - 1)))
+                    }
                 };
                 self.held = Some(batch);
                 pause

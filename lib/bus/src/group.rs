@@ -24,6 +24,8 @@ use crate::stream::{self, ANSWER_SECONDS_MAX};
 pub const READ_ENTRIES_MAX: usize = 512;
 /// How long one read waits for new entries.
 const READ_BLOCK_MILLIS: u64 = 2_000;
+/// The same while something is awaited that does not come through the stream: a look at it follows each read.
+const READ_BLOCK_AWAITING_MILLIS: u64 = 250;
 /// How often the end of the stream is looked at, for the lag and to see what does not come by itself.
 const LOOK_SECONDS: u64 = 1;
 /// How often a reader at rest looks for entries that are pending without its knowledge: Redis can serve a read
@@ -114,8 +116,9 @@ impl Group {
         self.pending_interval = interval;
     }
 
-    /// Reads the next entries, and acknowledges what is done. `cursor` is stated if the group is joined anew.
-    pub(crate) async fn read(&mut self, cursor: Position) -> Result<Read, BusError> {
+    /// Reads the next entries, and acknowledges what is done. `cursor` is stated if the group is joined anew. If
+    /// something is `awaited` beside new entries, it does not wait long for them.
+    pub(crate) async fn read(&mut self, cursor: Position, awaited: bool) -> Result<Read, BusError> {
         let mut read = Read::default();
         self.link.connection().await?;
         if self.link.opened() != self.joined {
@@ -139,7 +142,7 @@ impl Group {
             read.looked = true;
             self.looked_at = Some(Instant::now());
         }
-        read.entries = match self.next_entries().await {
+        read.entries = match self.next_entries(awaited).await {
             Ok(entries) => entries,
             Err(error) if matches!(error.code(), Some("NOGROUP" | "UNBLOCKED")) => {
                 tracing::info!(
@@ -263,7 +266,12 @@ impl Group {
         Ok(Some(epoch))
     }
 
-    async fn next_entries(&mut self) -> Result<Vec<Entry>, BusError> {
+    async fn next_entries(&mut self, awaited: bool) -> Result<Vec<Entry>, BusError> {
+        let block_millis = if awaited {
+            self.block_millis.min(READ_BLOCK_AWAITING_MILLIS)
+        } else {
+            self.block_millis
+        };
         let mut read = cmd("XREADGROUP");
         // The one reader bears the group's name, so that it finds its own pending entries after a restart.
         read.arg("GROUP")
@@ -274,7 +282,7 @@ impl Group {
         match self.phase {
             Phase::Live => read
                 .arg("BLOCK")
-                .arg(self.block_millis)
+                .arg(block_millis)
                 .arg("STREAMS")
                 .arg(&self.key)
                 .arg(">"),

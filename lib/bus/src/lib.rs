@@ -21,12 +21,37 @@
 //! Four fields: `seq` (the number in the producer's outbox), `type`, `subject`, `envelope` (JSON, with the
 //! epoch). The stream's last readable entry is the relay's only mark of how far it has come.
 //!
+//! # After a loss
+//! - A *store* that was set back shows in that its stream, or a reader's cursor, is ahead of it. Its relay takes its
+//!   own events back from the stream before it serves ([`Recovery::adopt`], [`Relay::compared`]), or refuses.
+//! - A *reader* that events can't help any more, because the outbox does not keep them or because the source had to
+//!   begin a new epoch, gets a snapshot ([`Recovery::restate`], [`Recovery::restated`], [`Recovery::forsake`]).
+//! - A *dead letter* is applied late with [`replay`].
+//!
 //! # Metrics
-//! By `source`: `bus_relayed_total`, `bus_unpublished_events` (gauge), `bus_relay_errors_total`,
-//! `bus_relay_mismatches_total` (the stream was not as the relay had left it), `bus_resends_total`,
-//! `bus_resends_refused_total` (a reader needs a snapshot). By `source` and `group`: `bus_lag_events` (gauge),
-//! `bus_applied_total`, `bus_passed_total` (of no concern), `bus_stale_total`, `bus_duplicates_total`,
-//! `bus_gaps_total`, `bus_resend_requests_total`, `bus_dead_letters_total`, `bus_consumer_errors_total`.
+//! All counters are there from the start.
+//!
+//! | name | by | says |
+//! | --- | --- | --- |
+//! | `bus_lag_events` (gauge) | source, group | how many events a reader is behind the stream |
+//! | `bus_unpublished_events` (gauge) | source | the depth of the outbox: what is decided and not in the stream |
+//! | `bus_relayed_total` | source | events that were appended |
+//! | `bus_relay_errors_total` | source | steps of the relay that failed and were tried again |
+//! | `bus_relay_mismatches_total` | source | the stream was not as the relay had left it |
+//! | `bus_resends_total` | source | the relay has gone back for a reader |
+//! | `bus_snapshots_total` | source, group | snapshots that were made |
+//! | `bus_adopted_events_total` | source | own events that a store has taken back from its stream |
+//! | `bus_adopted_without_total` | source | among them, such that could not come back whole |
+//! | `bus_applied_total` | source, group | events that were applied |
+//! | `bus_passed_total` | source, group | events of no concern |
+//! | `bus_stale_total` | source, group | events that came too late to change anything |
+//! | `bus_restated_total` | source, group | entities that were applied out of snapshots |
+//! | `bus_duplicates_total` | source, group | entries that were dropped as repeats |
+//! | `bus_gaps_total` | source, group | entries that were dropped because something before them was missing |
+//! | `bus_resend_requests_total` | source, group | how often missing events were asked for |
+//! | `bus_handler_retries_total` | source, group | how often something that could not be applied was tried again |
+//! | `bus_dead_letters_total` | source, group | dead letters that were written; `store_dead_letters` says how many lie there |
+//! | `bus_consumer_errors_total` | source, group | steps of a consumer that failed and were tried again |
 
 mod apply;
 mod backoff;
@@ -39,6 +64,7 @@ mod group;
 mod handler;
 mod head;
 mod history;
+mod instruments;
 mod keys;
 mod link;
 mod publisher;

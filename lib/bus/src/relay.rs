@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::Health;
 use crate::bus::Bus;
+use crate::instruments;
 use crate::link::Link;
 use crate::publisher::{LOOK_SECONDS, Publisher, RelayError, Relayed};
 use crate::recovery::Recovery;
@@ -28,6 +29,7 @@ use crate::requests;
 use crate::roll::Readers;
 use crate::status::RelayNote;
 use crate::stream::ANSWER_SECONDS_MAX;
+use crate::topology::readers;
 use crate::trim;
 
 /// How often the stream and the outbox are trimmed.
@@ -59,6 +61,7 @@ pub struct Relay<I: Indexes> {
 impl<I: Indexes> Relay<I> {
     /// The relay of `store`, which is `source`'s and recovers in this way. There must be only one.
     pub fn new(bus: Bus, store: Store<I>, source: Source, recovery: Arc<impl Recovery<I>>) -> Self {
+        instruments::relay(source, readers(source));
         let publisher = Publisher::new(&bus, store.clone(), source, recovery);
         let relay = Self {
             bus,

@@ -105,6 +105,7 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
             }
             Err(TransactError::Refused(Unapplied::Entity(why))) => {
                 restating.tries += 1;
+                self.count("bus_handler_retries_total", 1);
                 tracing::debug!(source = %self.source, group = %self.service, why, "a snapshot can't be applied yet");
                 let pause = Duration::from_millis(HANDLER_PAUSE_MILLIS << (restating.tries - 1));
                 self.restating = Some(restating);

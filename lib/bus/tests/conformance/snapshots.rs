@@ -194,7 +194,7 @@ async fn applying_it_is_cut_off_anywhere_and_begins_again() {
         rounds += 1;
         assert!(rounds < 100);
         let mut consumer = system.consumer();
-        for _ in 0..(3 + rounds) {
+        for _ in 0..(3 * rounds) {
             consumer.consume_once().await.unwrap();
             seen |= system.bus.status().sources[0].state == SourceState::Restating;
         }

@@ -364,6 +364,13 @@ impl System {
         self.expiration = open(Source::Expiration, &self.dirs.0);
     }
 
+    /// The disk of the store that reads is gone.
+    pub(crate) fn lose_orders(&mut self) {
+        self.orders.clone().close();
+        self.dirs.1 = temp_dir();
+        self.orders = open(Source::Orders, &self.dirs.1);
+    }
+
     /// The numbers that expiration keeps.
     pub(crate) fn kept(&self) -> Vec<i64> {
         let rows = self.expiration.rows(None, usize::MAX).unwrap();
