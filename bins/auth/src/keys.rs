@@ -10,7 +10,7 @@ use errors::Problem;
 use events::{Event, KeyPublished, KeyRetired, Position, Timestamp};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use service::{Parts, READ_WAIT_MAX};
-use session::{Claims, SigningKey, TOKEN_SECONDS};
+use session::{SigningKey, TOKEN_SECONDS};
 use tokio::sync::watch;
 
 use crate::domain::{KeyLife, KeyStep, next_key_step, signing_key};

@@ -92,7 +92,7 @@ pub(super) async fn drop_letter<I: Indexes>(
     let store = &inside.parts.store;
     let dropped = bus::drop_letter(store, source, &id, inside.parts.clock.now())
         .await
-        .map_err(not_done)?;
+        .map_err(|error| not_done(&error))?;
     if dropped {
         Ok(StatusCode::NO_CONTENT)
     } else {
@@ -107,7 +107,9 @@ pub(super) async fn replay<I: Indexes>(
     Path(which): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     let (source, id) = named(which)?;
-    let replayed = (inside.replay)(source, id).await.map_err(not_done)?;
+    let replayed = (inside.replay)(source, id)
+        .await
+        .map_err(|error| not_done(&error))?;
     let (outcome, why) = match replayed {
         Replayed::Done => ("done", None),
         Replayed::Stale(why) => ("stale", Some(why)),
@@ -137,7 +139,7 @@ fn named((source, id): (String, String)) -> Result<(Source, String), Problem> {
     Ok((source, id))
 }
 
-fn not_done(error: ReplayError) -> Problem {
+fn not_done(error: &ReplayError) -> Problem {
     let sentence = "It is not known whether this was done: look whether the letter is still there";
     Problem::unavailable(sentence, RETRY_SECONDS).because(error.to_string())
 }
