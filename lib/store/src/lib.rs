@@ -22,6 +22,7 @@
 mod adopting;
 mod backup;
 mod batch;
+mod beneath;
 mod blobs;
 mod changed;
 mod check;

@@ -15,6 +15,8 @@ pub(crate) enum Mark {
     /// The store came out of a backup, and has not yet taken back from its stream what it had published since. Whoever
     /// opens it, it adopts before it serves.
     Restored,
+    /// A store is being made here, and nothing in it counts yet.
+    Unfinished,
 }
 
 impl Mark {
@@ -22,6 +24,7 @@ impl Mark {
         match self {
             Self::Made => "made",
             Self::Restored => "restored",
+            Self::Unfinished => "unfinished",
         }
     }
 
@@ -55,7 +58,7 @@ mod tests {
     #[test]
     fn a_mark_is_there_from_its_setting_to_its_unsetting() {
         let dir = tempfile::tempdir().unwrap();
-        for mark in [Mark::Made, Mark::Restored] {
+        for mark in [Mark::Made, Mark::Restored, Mark::Unfinished] {
             assert!(!mark.is_set(dir.path()).unwrap());
             mark.unset(dir.path()).unwrap();
             mark.set(dir.path(), "by a test").unwrap();

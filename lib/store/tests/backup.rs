@@ -246,16 +246,24 @@ fn what_is_no_whole_backup_of_this_service_is_refused_and_nothing_changes() {
 }
 
 #[test]
-fn a_restoration_that_was_killed_half_way_is_cleared_away() {
+fn what_a_killed_restoration_has_left_is_cleared_away_or_kept() {
     let above = tempfile::tempdir().unwrap();
     let dir = above.path().join("tickets");
     let store = filled(&dir, 3);
     let bytes = taken(&store);
     store.close();
-    fs::create_dir(above.path().join("tickets.restoring")).unwrap();
-    fs::write(above.path().join("tickets.restoring/db"), b"half of a store").unwrap();
+    let left = above.path().join("tickets.restoring");
+    fs::create_dir(&left).unwrap();
+    for file in ["unfinished", "db", "head", "lock"] {
+        fs::write(left.join(file), b"half of a store").unwrap();
+    }
     restored(&bytes, &dir);
-    assert!(!above.path().join("tickets.restoring").exists());
+    assert_eq!(names(above.path()).len(), 2, "what was there and what is there");
+    // Killed after the exchange: what was there before is still called so.
+    common::copy_dir(&dir, &left);
+    restored(&bytes, &dir);
+    assert_eq!(names(above.path()).len(), 4);
+    assert!(!left.exists());
 }
 
 #[test]

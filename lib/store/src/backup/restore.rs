@@ -31,6 +31,9 @@ const APPLIED_BYTES_MAX: usize = 1024 * 1024;
 /// What the directory is called in which the new store is made.
 const MAKING_SUFFIX: &str = "restoring";
 
+/// What the mark of a store that is being made tells whoever finds it.
+const UNFINISHED_SAYS: &str = "A restoration was broken off here. Nothing in this directory is needed.";
+
 /// How a backup is put in the place of a store.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
@@ -140,8 +143,8 @@ pub fn restore(backup: impl Read, dir: &Path, options: &RestoreOptions) -> Resul
         HeadSays::Missing | HeadSays::Unreadable => options.epoch_reached,
     };
     let new = Options::new(options.source, beside(dir, MAKING_SUFFIX));
-    // A killed restoration can have left one, and no one else makes one: the place's lock is ours.
-    remove(&new.dir).map_err(RestoreError::io("clearing up after an earlier restoration"))?;
+    clear_up(dir, &new.dir, options.now)
+        .map_err(RestoreError::io("clearing up after an earlier restoration"))?;
     let made = make(backup, &new, options, reached).and_then(|(manifest, head, lock)| {
         let previous = exchange(dir, &new.dir, options.now)?;
         drop(lock);
@@ -167,6 +170,9 @@ fn make(
     reached: Epoch,
 ) -> Result<(Manifest, Position, DirLock), RestoreError> {
     let lock = DirLock::take(new)?;
+    Mark::Unfinished
+        .set(&new.dir, UNFINISHED_SAYS)
+        .map_err(RestoreError::io("marking the store as unfinished"))?;
     let engine = new
         .engine
         .open(&new.dir)
@@ -222,6 +228,10 @@ fn make(
         .map_err(RestoreError::io("marking the store as made"))?;
     // As at a start: every checksum, every count.
     drop(open::open::<Anything>(new, None).map_err(made_wrongly)?);
+    sync_all(&new.dir).map_err(RestoreError::io("putting the store onto the disk"))?;
+    Mark::Unfinished
+        .unset(&new.dir)
+        .map_err(RestoreError::io("marking the store as finished"))?;
     Ok((manifest, end.position(), lock))
 }
 
@@ -236,6 +246,19 @@ fn made_wrongly(error: OpenError) -> RestoreError {
         | OpenProblem::Io { .. }
         | OpenProblem::Slow { .. } => error.into(),
     }
+}
+
+/// Puts every file and every name onto the disk: what the engine writes when it is opened and closed, it does not sync.
+fn sync_all(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_all(&entry.path())?;
+        } else {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    File::open(dir)?.sync_all()
 }
 
 /// The first row of the next epoch, with as many rows as there are now.
@@ -327,6 +350,20 @@ fn exchange(dir: &Path, new: &Path, now: Timestamp) -> Result<Option<PathBuf>, R
         return Ok(Some(new.to_owned()));
     }
     Ok(kept)
+}
+
+/// What a killed restoration has left: a store that it had not finished is removed. One that is whole is kept: it is what
+/// lay in the place before, if the kill came after the exchange. No one else makes one, since the place's lock is ours.
+fn clear_up(dir: &Path, new: &Path, now: Timestamp) -> io::Result<()> {
+    if !new.try_exists()? {
+        Ok(())
+    } else if holds_a_store(new) && !Mark::Unfinished.is_set(new)? {
+        let kept = free_name(dir, now);
+        tracing::warn!(kept = %kept.display(), "an earlier restoration was killed when it was done; what was there before it is kept");
+        std::fs::rename(new, kept)
+    } else {
+        remove(new)
+    }
 }
 
 /// Whether anything but the lock lies there, which was made a moment ago.
