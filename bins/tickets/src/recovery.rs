@@ -233,3 +233,6 @@ impl From<&TicketSnapshot> for Ticket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
