@@ -3,7 +3,7 @@
 use events::{OrderId, OrderStatus, Source};
 
 use crate::ledger::Ledger;
-use crate::{Hold, HoldState, Invariant, Order, OrderReplica, Violation};
+use crate::{Hold, HoldState, Invariant, Order, OrderReplica, PaymentState, Violation};
 
 pub(crate) fn check(ledger: &Ledger<'_>, found: &mut Vec<Violation>) {
     listings_agree(ledger, found);
@@ -31,13 +31,17 @@ fn listings_agree(ledger: &Ledger<'_>, found: &mut Vec<Violation>) {
         };
         found.push(Violation::pending(Invariant::I7, &[id], &what));
     }
-    for id in ledger
+    // Of a listing that its owner has lost for good, the view stays as one that was withdrawn.
+    let on_sale = ledger
         .ticket_replicas
-        .keys()
+        .values()
+        .filter(|view| !view.listing.deleted);
+    for id in on_sale
+        .map(|view| view.id)
         .filter(|id| !ledger.tickets.contains_key(id))
     {
         let what = format!("The orders service knows ticket {id}, and the tickets service does not");
-        found.push(Violation::pending(Invariant::I7, &[id], &what));
+        found.push(Violation::pending(Invariant::I7, &[&id], &what));
     }
 }
 
@@ -106,25 +110,38 @@ fn lags_behind(order: &Order, hold: Option<&Hold>) -> String {
     format!("Order {} is {}, and {its}", order.id, order.status.as_str())
 }
 
-/// Holds, payments, deadlines and views of orders that the orders service has never heard of, or that are over.
+/// What goes on for orders that the orders service has never heard of, and deadlines of orders that are over. An order
+/// that its owner has lost for good is known to others as one that has ended; that is how it should be.
 fn nothing_is_made_up(ledger: &Ledger<'_>, found: &mut Vec<Violation>) {
     if !ledger.knows(Source::Orders) {
         return;
     }
     let unknown = |id: &OrderId| !ledger.orders.contains_key(id);
-    for id in ledger.holds_of_order.keys().filter(|id| unknown(id)) {
-        let what = format!(
-            "The tickets service holds pieces for order {id}, which the orders service does not know"
-        );
-        found.push(Violation::pending(Invariant::I7, &[id], &what));
+    let holds = ledger.holds_of_order.iter().filter(|(id, _)| unknown(id));
+    for (id, hold) in holds.flat_map(|(id, holds)| holds.iter().map(move |hold| (id, hold))) {
+        if hold.state != HoldState::Released {
+            let what = format!(
+                "The tickets service holds pieces for order {id}, which the orders service does not know"
+            );
+            found.push(Violation::pending(Invariant::I7, &[id], &what));
+        }
     }
-    for (holder, id) in ledger.order_replicas.keys().filter(|(_, id)| unknown(id)) {
-        let what = format!("The {holder} service knows order {id}, and the orders service does not");
-        found.push(Violation::pending(Invariant::I7, &[id], &what));
+    for ((holder, id), replica) in ledger.order_replicas.iter().filter(|((_, id), _)| unknown(id)) {
+        if replica.status != OrderStatus::Cancelled {
+            let what = format!("The {holder} service knows order {id}, and the orders service does not");
+            found.push(Violation::pending(Invariant::I7, &[id], &what));
+        }
     }
-    for id in ledger.payments.keys().filter(|id| unknown(id)) {
-        let what = format!("There is a payment for order {id}, which the orders service does not know");
-        found.push(Violation::pending(Invariant::I7, &[id], &what));
+    let payments = ledger.payments.iter().filter(|(id, _)| unknown(id));
+    for (id, payment) in payments.flat_map(|(id, payments)| payments.iter().map(move |payment| (id, payment)))
+    {
+        if !has_ended(payment.state) {
+            let what = format!(
+                "The payment for order {id}, which the orders service does not know, is {state}",
+                state = payment.state.as_str(),
+            );
+            found.push(Violation::pending(Invariant::I7, &[id], &what));
+        }
     }
     for id in ledger.deadlines.keys() {
         let what = match ledger.orders.get(id) {
@@ -141,5 +158,20 @@ fn nothing_is_made_up(ledger: &Ledger<'_>, found: &mut Vec<Violation>) {
             },
         };
         found.push(Violation::pending(Invariant::I7, &[id], &what));
+    }
+}
+
+/// Whether nobody owes anybody anything for it.
+const fn has_ended(payment: PaymentState) -> bool {
+    match payment {
+        PaymentState::Closed | PaymentState::Lapsed | PaymentState::Failed | PaymentState::Refunded => true,
+        PaymentState::Opening
+        | PaymentState::Open
+        | PaymentState::Authorized
+        | PaymentState::Capturing
+        | PaymentState::Captured
+        | PaymentState::Closing
+        | PaymentState::FailedUnsettled
+        | PaymentState::Refunding => false,
     }
 }

@@ -439,6 +439,15 @@ fn i7_a_hold_that_does_not_follow_and_things_of_an_order_that_is_not_there() {
         all.iter().all(|violation| violation.invariant == Invariant::I7),
         "{all:?}"
     );
+    let ended = with(books(OrderStatus::Cancelled), |fact| match fact {
+        Fact::Order(_) => None,
+        other => Some(other),
+    });
+    assert_eq!(
+        found(&ended),
+        [],
+        "what was lost for good has ended for everyone else"
+    );
     let moved_on = |fact| match fact {
         Fact::Order(_) => Some(Fact::Order(order(OrderStatus::Accepted))),
         Fact::OrderReplica(_) => {
