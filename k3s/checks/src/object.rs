@@ -182,10 +182,15 @@ impl<'a> Container<'a> {
 
     /// The number of a port that is named or numbered so, if it declares it.
     pub(crate) fn port(&self, wanted: &Value) -> Option<u64> {
-        let found = self.list("/ports").iter().find(|port| match wanted {
-            Value::String(name) => port.get("name").and_then(Value::as_str) == Some(name),
-            number => port.get("containerPort") == Some(number),
-        })?;
+        let key = if wanted.is_string() {
+            "name"
+        } else {
+            "containerPort"
+        };
+        let found = self
+            .list("/ports")
+            .iter()
+            .find(|port| port.get(key) == Some(wanted))?;
         found.get("containerPort")?.as_u64()
     }
 }

@@ -72,14 +72,19 @@ fn known_settings(
     wrong: &mut Vec<String>,
 ) {
     let title = workload.object.title();
+    let arguments = arguments(container);
     for (variable, _) in container.env() {
-        if !program.variables.contains(variable) && !READ_BY_ALL.contains(&variable) {
+        // One that only stands in an argument is for Kubernetes to fill in.
+        let in_argument = arguments
+            .iter()
+            .any(|argument| argument.contains(&format!("$({variable})")));
+        if !in_argument && !program.variables.contains(variable) && !READ_BY_ALL.contains(&variable) {
             wrong.push(format!(
                 "{title}: sets {variable}, of which its program knows nothing"
             ));
         }
     }
-    for argument in container.list("/args").iter().filter_map(Value::as_str) {
+    for argument in arguments {
         let flag = argument.split('=').next().unwrap_or(argument);
         if flag.starts_with("--") && !program.flags.contains(flag) {
             wrong.push(format!(
@@ -87,6 +92,10 @@ fn known_settings(
             ));
         }
     }
+}
+
+fn arguments(container: Container<'_>) -> Vec<&str> {
+    container.list("/args").iter().filter_map(Value::as_str).collect()
 }
 
 /// A port that is declared must be listened on, and the other way round, on all addresses of the pod.
@@ -125,8 +134,14 @@ fn listens_where_it_says(workload: Workload<'_>, container: Container<'_>, wrong
 
 /// Every `http://name:port` that a program is told must be a Service with that port.
 fn addresses(bundle: &Bundle, workload: Workload<'_>, container: Container<'_>, wrong: &mut Vec<String>) {
-    for (variable, value) in container.env() {
-        let Some(rest) = text_at(value, "/value").strip_prefix("http://") else {
+    let variables = container
+        .env()
+        .map(|(name, value)| (name, text_at(value, "/value")));
+    let arguments = arguments(container)
+        .into_iter()
+        .map(|argument| ("an argument", argument));
+    for (variable, value) in variables.chain(arguments) {
+        let Some((_, rest)) = value.split_once("http://") else {
             continue;
         };
         let authority = rest.split('/').next().unwrap_or(rest);

@@ -21,8 +21,10 @@ const PROGRAMS: &[&str] = &[
     "payments",
     "web",
     "stripe-fake",
-    "boxoffice",
 ];
+
+/// The program whose commands operators run.
+const OPERATOR: &str = "boxoffice";
 
 /// The top of the repository.
 pub(crate) fn root() -> PathBuf {
@@ -86,13 +88,24 @@ pub(crate) fn secrets(overlay: &str) -> Secrets {
 
 /// What each program says of itself.
 pub(crate) fn programs() -> Programs {
-    let ask = |name: &&str| {
+    let help = |name: &str, command: Option<&str>| {
         let mut program = Command::new(testkit::bin(name));
-        program.arg("--help");
-        let help = String::from_utf8_lossy(&run(program).stdout).into_owned();
-        ((*name).to_owned(), Program::from_help(&help))
+        program.args(command).arg("--help");
+        let output = run(program);
+        assert!(
+            output.status.success(),
+            "{name} {command:?} does not explain itself"
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    PROGRAMS.iter().map(ask).collect()
+    let mut programs: Programs = PROGRAMS
+        .iter()
+        .map(|name| ((*name).to_owned(), Program::from_help(&help(name, None))))
+        .collect();
+    // An operator's command has settings of its own.
+    let backup = Program::from_help(&help(OPERATOR, Some("backup")));
+    programs.insert(OPERATOR.to_owned(), backup);
+    programs
 }
 
 /// What the schemas of Kubernetes say against manifests, for one version; nothing when they hold.

@@ -1,0 +1,114 @@
+# shellcheck shell=bash
+# What the k3s scripts share. It is sourced, not run, after scripts/prerequisites.sh.
+# Tools that check manifests are installed below target/tools; tools that change anything outside are only looked for.
+
+NAMESPACE=boxoffice
+PROGRAMS=(auth tickets orders expiration payments web stripe-fake boxoffice)
+SERVICES=(auth tickets orders expiration payments)
+export NAMESPACE PROGRAMS SERVICES
+
+# With --dry-run every command that would change something is printed instead.
+DRY_RUN=${DRY_RUN:-no}
+act() {
+    if [ "$DRY_RUN" = yes ]; then
+        printf '%q ' "$@" | sed 's/ $//; s/^/would run: /'
+        printf '\n'
+    else
+        "$@"
+    fi
+}
+
+# The comment at the top of a script is its help.
+show_help() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"; }
+
+# Leaves a kubectl of 1.27 or newer (its kustomize must know components and replacements) in BOXOFFICE_KUBECTL.
+need_kubectl() {
+    local candidate
+    for candidate in "${BOXOFFICE_KUBECTL:-}" kubectl; do
+        if [ -n "$candidate" ] && command -v "$candidate" >/dev/null; then
+            BOXOFFICE_KUBECTL=$(command -v "$candidate")
+            break
+        fi
+        BOXOFFICE_KUBECTL=
+    done
+    if [ -z "$BOXOFFICE_KUBECTL" ] && command -v k3s >/dev/null; then
+        # k3s is its own kubectl, but only when it is called so.
+        mkdir -p "$TARGET_DIR/tools"
+        ln -sf "$(command -v k3s)" "$TARGET_DIR/tools/kubectl"
+        BOXOFFICE_KUBECTL="$TARGET_DIR/tools/kubectl"
+    fi
+    [ -n "$BOXOFFICE_KUBECTL" ] \
+        || fail "kubectl is missing. k3s brings it (k3s kubectl); else install it (kubernetes.io/docs/tasks/tools) and run this again."
+    local version
+    version=$("$BOXOFFICE_KUBECTL" version --client 2>/dev/null | sed -n 's/^Client Version: v\([0-9]*\.[0-9]*\).*/\1/p')
+    [ "$(printf '1.27\n%s\n' "${version:-0}" | sort -V | head -n 1)" = 1.27 ] \
+        || fail "kubectl 1.27 or newer is needed, ${version:-an unknown version} is at $BOXOFFICE_KUBECTL. Install a newer one and run this again."
+    export BOXOFFICE_KUBECTL
+}
+
+kubectl() { "$BOXOFFICE_KUBECTL" "$@"; }
+
+# Whether a cluster answers, and that it is the one that is meant.
+need_cluster() {
+    if [ -z "${KUBECONFIG:-}" ] && [ ! -e "$HOME/.kube/config" ] && [ -r /etc/rancher/k3s/k3s.yaml ]; then
+        export KUBECONFIG=/etc/rancher/k3s/k3s.yaml
+    fi
+    kubectl version --request-timeout=10s >/dev/null 2>&1 \
+        || fail "No cluster answers. Start k3s (systemctl start k3s), or name another cluster in KUBECONFIG, and run this again."
+}
+
+# What the tests of the manifests call.
+need_manifest_tools() {
+    need_kubectl
+    need_python_tool BOXOFFICE_KUBERNETES_VALIDATE kubernetes-validate 1.37.0
+    need_python_tool BOXOFFICE_CHECKOV checkov 3.3.30
+}
+
+# A program of a Python package, installed into a folder of its own where it is missing. $1 names the variable that says where.
+need_python_tool() {
+    local variable=$1 package=$2 version=$3 folder="$TARGET_DIR/tools/$2"
+    [ -n "${!variable:-}" ] && return
+    if [ "$(cat "$folder/.installed" 2>/dev/null)" != "$version" ]; then
+        command -v python3 >/dev/null || install_packages python3 python3-venv \
+            || fail "python3 is missing: $package comes with it. Install it (Debian: apt-get install python3-venv) and run this again."
+        say "installing $package $version (pip)"
+        rm -rf "$folder"
+        { python3 -m venv "$folder" && "$folder/bin/pip" install --quiet --disable-pip-version-check "$package==$version"; } >/dev/null \
+            || fail "$package can't be installed by pip. Name one of yours in $variable and run this again."
+        printf '%s\n' "$version" > "$folder/.installed"
+    fi
+    export "$variable=$folder/bin/$package"
+}
+
+# Leaves buildah, podman or docker, the first that works, in BUILDER.
+need_builder() {
+    for BUILDER in ${BOXOFFICE_BUILDER:-buildah podman docker}; do
+        case $BUILDER in
+            docker) docker info >/dev/null 2>&1 && return ;;
+            *) command -v "$BUILDER" >/dev/null && return ;;
+        esac
+    done
+    if install_packages buildah; then
+        BUILDER=buildah
+        return
+    fi
+    fail "Nothing that builds images is here. Install buildah, podman or docker (Debian: apt-get install buildah) and run this again."
+}
+
+# The name of everything that images are made of: the same sources give the same tag, and other sources another one.
+source_tag() {
+    local version
+    version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    printf '%s-%s' "$version" "$(find Cargo.toml Cargo.lock Containerfile lib bins web -type f -not -name '*.snap.new' -print0 \
+        | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-12)"
+}
+
+# An overlay of k3s/overlays by its name.
+overlay_folder() {
+    [ -f "k3s/overlays/$1/kustomization.yaml" ] \
+        || fail "There is no overlay $1. There are: $(cd k3s/overlays && echo *)."
+    printf 'k3s/overlays/%s' "$1"
+}
+
+# The pods' programs that keep running, as kubectl names them, of the objects of the namespace.
+running_workloads() { kubectl --namespace "$NAMESPACE" get statefulsets,deployments --output name; }
