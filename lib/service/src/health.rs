@@ -71,7 +71,7 @@ pub fn router(probes: Vec<Probe>) -> Router {
     Router::new()
         .route("/healthz", get(live))
         .route("/readyz", get(ready))
-        .route("/metrics", get(async || telemetry::metrics().render()))
+        .route("/metrics", get(metrics))
         .with_state(Arc::new(probes))
 }
 
@@ -88,6 +88,21 @@ async fn ready(State(probes): Probes) -> Result<Json<Value>, Problem> {
     no_trouble(all.iter().filter_map(Health::trouble))?;
     let services: Vec<Value> = all.iter().map(Health::to_json).collect();
     Ok(Json(json!({ "ready": true, "services": services })))
+}
+
+/// The metrics, with how each service is at this moment among them.
+async fn metrics(State(probes): Probes) -> String {
+    for health in ask(&probes) {
+        let service = health.service.as_str();
+        let flag = |name: &'static str, is_so: bool| {
+            metrics::gauge!(name, "service" => service).set(if is_so { 1.0 } else { 0.0 });
+        };
+        flag("service_live", health.live);
+        flag("service_ready", health.is_ready());
+        flag("service_store_serving", health.serving);
+        flag("service_bus_connected", health.bus_connected);
+    }
+    telemetry::metrics().render()
 }
 
 fn ask(probes: &[Probe]) -> Vec<Health> {

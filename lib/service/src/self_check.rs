@@ -48,6 +48,8 @@ impl<I: Indexes> SelfCheck<I> {
             // There from the beginning, so that an alert on the first one has something to compare with.
             metrics::counter!("invariant_violations_total", "service" => source, "invariant" => invariant.to_string())
                 .absolute(0);
+            metrics::gauge!("invariant_pending", "service" => source, "invariant" => invariant.to_string())
+                .set(0.0);
         }
         metrics::counter!("store_check_problems_total", "store" => source).absolute(0);
         Self {

@@ -21,7 +21,7 @@ use tower::ServiceExt as _;
 
 use crate::Shutdown;
 use crate::process::connections_max;
-use crate::turn_away::{TURNED_AWAY_AT_ONCE_MAX, turn_away};
+use crate::turn_away::{TURNED_AWAY_AT_ONCE_MAX, begin_counting, turn_away};
 
 /// How many connections are open at once, if the system grants as many descriptors. The next one is answered 503 and
 /// closed.
@@ -72,6 +72,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
 pub async fn serve_within(bounds: Bounds, listener: TcpListener, router: Router, shutdown: Shutdown) {
     let places = Arc::new(Semaphore::new(bounds.connections_max as usize));
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE_MAX));
+    begin_counting();
     let mut stop = pin!(shutdown.clone().wait());
     loop {
         // Before the connection: where even those who are turned away are too many, the next ones wait in the backlog,

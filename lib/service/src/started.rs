@@ -18,6 +18,7 @@ use crate::internal::{self, Guard, Inside};
 use crate::self_check::SelfCheck;
 use crate::{
     Built, Clock, Parts, Service, Settings, Shutdown, ShutdownTrigger, StartError, Task, description,
+    transact,
 };
 
 /// How often what has run out is cleared away: remembered answers and old revocations.
@@ -125,6 +126,7 @@ fn run_parts<S: Service>(
         store: parts.store.clone(),
         heard: Arc::clone(&parts.heard),
     });
+    transact::begin_counting(S::SOURCE);
     // Relay and consumers go on while the server drains, so that what is still decided is still published.
     let (trigger, stop) = ShutdownTrigger::new();
     let relay = Relay::new(

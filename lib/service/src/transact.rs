@@ -8,13 +8,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use events::Source;
 use store::{Context, Indexes, Store, TransactError, Txn};
+
+/// Transactions whose turn did not come in time.
+const GIVEN_UP: &str = "store_transactions_given_up_total";
+
+/// Transactions that had begun, and whose end nobody waited for any longer.
+const UNCONFIRMED: &str = "store_transactions_unconfirmed_total";
 
 /// How long a request's transaction may wait for its turn. Over it, it is taken back, and nothing was changed.
 pub const TRANSACTION_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How long a request waits in all for its transaction to be on the disk. Over it, the outcome is not known.
 pub const TRANSACTION_ANSWER_MAX: Duration = Duration::from_secs(8);
+
+/// Makes the counters of this module known, so that an alert on the first one has something to compare with.
+pub(crate) fn begin_counting(source: Source) {
+    for name in [GIVEN_UP, UNCONFIRMED] {
+        metrics::counter!(name, "store" => source.as_str()).absolute(0);
+    }
+}
 
 /// How long a transaction may take.
 #[derive(Debug, Clone, Copy)]
@@ -88,12 +102,12 @@ where
     }
     let labels = [("store", store.status().source.as_str())];
     if turn.take_back() {
-        metrics::counter!("store_transactions_given_up_total", &labels).increment(1);
+        metrics::counter!(GIVEN_UP, &labels).increment(1);
         return Err(TransactError::Busy);
     }
     let rest = patience.to_end.saturating_sub(patience.to_begin);
     let Ok(answer) = tokio::time::timeout(rest, answer).await else {
-        metrics::counter!("store_transactions_unconfirmed_total", &labels).increment(1);
+        metrics::counter!(UNCONFIRMED, &labels).increment(1);
         return Err(TransactError::Unknown(
             "the disk has not confirmed it in time".into(),
         ));
@@ -106,7 +120,7 @@ mod tests {
     use std::convert::Infallible;
     use std::sync::mpsc;
 
-    use events::{Source, Timestamp};
+    use events::Timestamp;
     use store::{Change, Options, Tables, Wrote};
 
     use super::*;

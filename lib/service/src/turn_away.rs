@@ -10,6 +10,9 @@ use tokio::net::TcpStream;
 /// How many connections are told at once that they are too many; beyond that they wait in the listener's backlog.
 pub(crate) const TURNED_AWAY_AT_ONCE_MAX: usize = 64;
 
+/// Connections that found no place.
+const REFUSED: &str = "http_connections_refused_total";
+
 /// When a client should try again that found no place.
 const RETRY_SECONDS: u32 = 1;
 
@@ -19,9 +22,14 @@ const HEAR_WAIT_MAX: Duration = Duration::from_millis(500);
 /// How much of what it sends meanwhile is taken off the wire at once.
 const READ_BYTES: usize = 4 * 1024;
 
+/// Makes the counter known before there is anything to count.
+pub(crate) fn begin_counting() {
+    metrics::counter!(REFUSED).absolute(0);
+}
+
 /// Says that there is no place, and closes the connection.
 pub(crate) async fn turn_away(mut stream: TcpStream) {
-    metrics::counter!("http_connections_refused_total").increment(1);
+    metrics::counter!(REFUSED).increment(1);
     let said = tokio::time::timeout(HEAR_WAIT_MAX, async {
         stream.write_all(answer().as_bytes()).await?;
         stream.shutdown().await?;

@@ -18,6 +18,9 @@ use crate::waiting::LONG_POLLS_MAX;
 /// still being sent once its headers are made (a live page, a backup) is not counted here.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 4_096;
 
+/// Requests that found no place.
+const REFUSED: &str = "http_requests_refused_total";
+
 /// When a client should try again who found too many requests.
 const RETRY_SECONDS: u32 = 1;
 
@@ -46,6 +49,7 @@ impl Default for InFlight {
 
 impl InFlight {
     pub(super) fn new(requests_max: usize, polls_max: usize) -> Self {
+        metrics::counter!(REFUSED).absolute(0);
         Self {
             requests: Places::new(requests_max),
             polls: Places::new(polls_max),
@@ -55,7 +59,7 @@ impl InFlight {
     }
 
     fn refuse(&self) -> Response {
-        metrics::counter!("http_requests_refused_total").increment(1);
+        metrics::counter!(REFUSED).increment(1);
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let now = millis(self.began.elapsed()).max(1);
         let is_time =
