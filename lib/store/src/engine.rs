@@ -200,9 +200,14 @@ impl OpenEngine for Disk {
                 .mode(sled::Mode::LowSpace);
             let db = open_when_free(&config)?;
             File::open(dir.join(CONF_FILE))?.sync_all()?;
+            let file = File::open(dir.join(DB_FILE))?;
+            // What is read from here on may be with the kernel alone: a killed process has left it there. And what
+            // opening has wiped relies on the name of a snapshot.
+            File::open(dir)?.sync_all()?;
+            file.sync_all()?;
             Ok(Box::new(Sled {
                 db,
-                file: File::open(dir.join(DB_FILE))?,
+                file,
                 blobs: Mutex::new(Blobs::open(&dir.join(BLOBS_DIR))?),
             }) as Box<dyn Engine>)
         })
@@ -251,7 +256,7 @@ fn open_when_free(config: &sled::Config) -> Result<sled::Db, EngineError> {
 
 struct Sled {
     db: sled::Db,
-    /// Our own handle on sled's log: its `flush` is no fsync.
+    /// Our own handle on sled's log, see [`beneath`].
     file: File,
     /// Nor does it sync these.
     blobs: Mutex<Blobs>,

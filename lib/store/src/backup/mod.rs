@@ -9,6 +9,7 @@
 //! loses the backup. It holds everything: password hashes and signing keys too.
 
 mod format;
+mod place;
 mod restore;
 mod tee;
 

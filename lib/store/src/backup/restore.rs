@@ -4,13 +4,10 @@
 //! the bytes that were written. It asks no stream: what was published after the backup comes back when the service
 //! starts, unless its loss is accepted here.
 
-use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use events::{Epoch, Position, Seq, Source, Timestamp};
-use rustix::fs::{CWD, RenameFlags};
 
 use crate::batch::sealed;
 use crate::engine::{Engine, EngineError};
@@ -23,7 +20,7 @@ use crate::outbox::OutboxRow;
 use crate::record::Record;
 
 use super::format::{Begin, Block, Decoder, Op, Unreadable};
-use super::{Manifest, meta, scan_chunk};
+use super::{Manifest, meta, place, scan_chunk};
 
 /// How much is written into the new store at a time.
 const APPLIED_BYTES_MAX: usize = 1024 * 1024;
@@ -142,11 +139,12 @@ pub fn restore(backup: impl Read, dir: &Path, options: &RestoreOptions) -> Resul
         HeadSays::Head(head) => head.epoch.max(options.epoch_reached),
         HeadSays::Missing | HeadSays::Unreadable => options.epoch_reached,
     };
-    let new = Options::new(options.source, beside(dir, MAKING_SUFFIX));
-    clear_up(dir, &new.dir, options.now)
+    let new = Options::new(options.source, place::beside(dir, MAKING_SUFFIX));
+    place::clear_up(dir, &new.dir, options.now)
         .map_err(RestoreError::io("clearing up after an earlier restoration"))?;
     let made = make(backup, &new, options, reached).and_then(|(manifest, head, lock)| {
-        let previous = exchange(dir, &new.dir, options.now)?;
+        let previous = place::exchange(dir, &new.dir, options.now)
+            .map_err(RestoreError::io("putting it into its place"))?;
         drop(lock);
         Ok(Restored {
             manifest,
@@ -155,7 +153,7 @@ pub fn restore(backup: impl Read, dir: &Path, options: &RestoreOptions) -> Resul
         })
     });
     if made.is_err()
-        && let Err(error) = remove(&new.dir)
+        && let Err(error) = place::remove(&new.dir)
     {
         tracing::warn!(dir = %new.dir.display(), %error, "what was made of a backup could not be removed");
     }
@@ -228,7 +226,7 @@ fn make(
         .map_err(RestoreError::io("marking the store as made"))?;
     // As at a start: every checksum, every count.
     drop(open::open::<Anything>(new, None).map_err(made_wrongly)?);
-    sync_all(&new.dir).map_err(RestoreError::io("putting the store onto the disk"))?;
+    place::sync_all(&new.dir).map_err(RestoreError::io("putting the store onto the disk"))?;
     Mark::Unfinished
         .unset(&new.dir)
         .map_err(RestoreError::io("marking the store as finished"))?;
@@ -246,19 +244,6 @@ fn made_wrongly(error: OpenError) -> RestoreError {
         | OpenProblem::Io { .. }
         | OpenProblem::Slow { .. } => error.into(),
     }
-}
-
-/// Puts every file and every name onto the disk: what the engine writes when it is opened and closed, it does not sync.
-fn sync_all(dir: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_all(&entry.path())?;
-        } else {
-            File::open(entry.path())?.sync_all()?;
-        }
-    }
-    File::open(dir)?.sync_all()
 }
 
 /// The first row of the next epoch, with as many rows as there are now.
@@ -324,86 +309,5 @@ fn read_backup(
             Block::End(end) => return Ok(Manifest::new(&begin, end)),
             Block::Begin(_) => return Err(RestoreError::Damaged("it begins twice".to_owned())),
         }
-    }
-}
-
-/// Exchanges the two directories in one step, and says where what was there lies now. The names are on the disk then.
-fn exchange(dir: &Path, new: &Path, now: Timestamp) -> Result<Option<PathBuf>, RestoreError> {
-    rustix::fs::renameat_with(CWD, new, CWD, dir, RenameFlags::EXCHANGE)
-        .map_err(|error| RestoreError::io("putting it into its place")(error.into()))?;
-    // What was there is called `new` now. Whatever fails from here on, the restored store is in its place.
-    let kept = if holds_a_store(new) {
-        Some(free_name(dir, now))
-    } else {
-        None
-    };
-    let moved = match &kept {
-        Some(kept) => std::fs::rename(new, kept),
-        None => remove(new),
-    };
-    let synced = moved.and_then(|()| match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        Some(_) | None => File::open(".")?.sync_all(),
-    });
-    if let Err(error) = synced {
-        tracing::warn!(dir = %new.display(), %error, "what was there before could not be moved to its name");
-        return Ok(Some(new.to_owned()));
-    }
-    Ok(kept)
-}
-
-/// What a killed restoration has left: a store that it had not finished is removed. One that is whole is kept: it is what
-/// lay in the place before, if the kill came after the exchange. No one else makes one, since the place's lock is ours.
-fn clear_up(dir: &Path, new: &Path, now: Timestamp) -> io::Result<()> {
-    if !new.try_exists()? {
-        Ok(())
-    } else if holds_a_store(new) && !Mark::Unfinished.is_set(new)? {
-        let kept = free_name(dir, now);
-        tracing::warn!(kept = %kept.display(), "an earlier restoration was killed when it was done; what was there before it is kept");
-        std::fs::rename(new, kept)
-    } else {
-        remove(new)
-    }
-}
-
-/// Whether anything but the lock lies there, which was made a moment ago.
-fn holds_a_store(dir: &Path) -> bool {
-    std::fs::read_dir(dir).is_ok_and(|mut entries| {
-        entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != crate::lock::LOCK_FILE))
-    })
-}
-
-/// A name beside the directory that nothing has yet.
-fn free_name(dir: &Path, now: Timestamp) -> PathBuf {
-    // The second is enough to know it by, and has no sign that a file name should not have.
-    let time: String = now
-        .to_string()
-        .chars()
-        .take_while(|sign| *sign != '.')
-        .filter(|sign| sign.is_ascii_alphanumeric())
-        .collect();
-    let mut name = beside(dir, &format!("before-{time}"));
-    for number in 2_u32.. {
-        if !name.exists() {
-            break;
-        }
-        name = beside(dir, &format!("before-{time}-{number}"));
-    }
-    name
-}
-
-fn beside(dir: &Path, suffix: &str) -> PathBuf {
-    let mut name = dir
-        .file_name()
-        .map_or_else(|| OsString::from("store"), OsString::from);
-    name.push(".");
-    name.push(suffix);
-    dir.with_file_name(name)
-}
-
-fn remove(dir: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
     }
 }
