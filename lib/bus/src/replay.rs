@@ -117,6 +117,14 @@ fn apply<I: Indexes, H: Handler<I>>(
         return Ok(Replayed::Stale(stated_anew.to_owned()));
     }
     if !handler.concerns(envelope.event.event_type()) {
+        if letter
+            .position
+            .is_some_and(|position| letter.id != position.to_string())
+        {
+            // Out of a snapshot: applied now, it would undo whatever has happened to its entity since.
+            let reason = "it was stated in a snapshot, and as an event it would concern nobody here";
+            return Ok(Replayed::Unreadable(reason.to_owned()));
+        }
         tx.delete::<DeadLetter>(&letter.key())?;
         return Ok(Replayed::Stale("it does not concern this service".to_owned()));
     }

@@ -119,15 +119,16 @@ impl<I: Indexes> Standing<I> {
         }
         let stream_ends = tail.and_then(|tail| tail.position);
         let source = self.source;
-        self.learn(stream_ends, || format!("the stream of {source} goes on"));
+        self.learn(stream_ends, |at| {
+            format!("the stream of {source} goes on to {at}")
+        });
         if let Some((group, position)) = readers.furthest() {
-            self.learn(Some(position), || {
-                format!("{group} has applied the events of {source}")
+            self.learn(Some(position), |at| {
+                format!("{group} has applied the events of {source} up to {at}")
             });
         }
         if let Some((known, whose)) = self.known.clone().filter(|(known, _)| *known > head) {
             self.settled = false;
-            let whose = format!("{whose} up to {known}");
             // Before anything is looked up: whoever writes now would write in the place of what was lost.
             self.adopting(format!(
                 "{whose}, but its store ends at {head}: it takes back what it has lost"
@@ -144,10 +145,10 @@ impl<I: Indexes> Standing<I> {
     }
 
     /// Takes note of a position that somebody has, if it is the furthest.
-    fn learn(&mut self, position: Option<Position>, whose: impl FnOnce() -> String) {
+    fn learn(&mut self, position: Option<Position>, whose: impl FnOnce(Position) -> String) {
         let known = self.known.as_ref().map(|(known, _)| *known);
         if let Some(position) = position.filter(|position| known.is_none_or(|known| *position > known)) {
-            self.known = Some((position, whose()));
+            self.known = Some((position, whose(position)));
         }
     }
 

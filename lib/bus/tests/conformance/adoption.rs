@@ -177,7 +177,7 @@ async fn what_is_gone_from_the_stream_is_said_and_nothing_is_changed() {
     says(
         &system,
         &error,
-        &["goes on up to 1-20", "ends at 1-10", "number 15 is missing"],
+        &["goes on to 1-20", "ends at 1-10", "number 15 is missing"],
     );
     assert!(settle(&mut relay).await.is_err(), "it stays so");
     system.reopen_expiration();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bus::{Relay, RelayError};
+use bus::{Relay, RelayError, SourceState};
 use events::{Seq, Source};
 use store::{Context, Options, Store, TransactError};
 use testkit::{RedisServer, Reply, eventually, temp_dir};
@@ -173,6 +173,50 @@ fn pending(system: &System) -> i64 {
 
 async fn relayed(relay: &mut Relay<Count>) {
     while relay.relay_once().await.unwrap().more {}
+}
+
+/// It drops what it can't apply yet, and acknowledges it: what is missing comes from the outbox, or as a snapshot.
+#[tokio::test]
+async fn a_reader_that_waits_for_what_is_missing_holds_up_no_trimming() {
+    let system = System::new();
+    system.publish(1..=10).await;
+    let Reply::Array(time) = system.redis.command(&["TIME"]) else {
+        panic!()
+    };
+    let seconds: u64 = time[0].text().unwrap().parse().unwrap();
+    for entry in system.expiration.outbox(Seq(4), usize::MAX).unwrap() {
+        let id = format!("{}-{}", (seconds - 2 * 86_400) * 1_000, entry.seq);
+        let (seq, envelope) = (entry.seq.to_string(), &entry.envelope);
+        system.redis.command(&[
+            "XADD",
+            STREAM,
+            &id,
+            "seq",
+            &seq,
+            "type",
+            "order:expired",
+            "subject",
+            "x",
+            "envelope",
+            envelope,
+        ]);
+    }
+    let mut consumer = system.consumer();
+    eventually("it has dropped and acknowledged all", CONVERGED, async || {
+        let gaps = consumer.consume_once().await.unwrap().gaps;
+        let state = system.bus.status().sources[0].state.clone();
+        (gaps == 0 && state == SourceState::AwaitingResend && pending(&system) == 0).then_some(())
+    })
+    .await;
+    let mut relay = system.relay().with_readers(vec![Source::Orders]);
+    assert_eq!(relay.trim_once().await.unwrap().entries, 5, "all but the last");
+    // And it lacks nothing in the end.
+    eventually("all is applied", CONVERGED, async || {
+        relay.relay_once().await.unwrap();
+        consumer.consume_once().await.unwrap();
+        (system.applied() == (1..=10).collect::<Vec<_>>()).then_some(())
+    })
+    .await;
 }
 
 /// As when Redis serves a read whose connection was given up: what it takes is pending, and no one knows.
