@@ -156,3 +156,6 @@ fn as_stated(order: &OrderSnapshot) -> Command {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

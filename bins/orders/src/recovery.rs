@@ -202,3 +202,6 @@ impl From<&OrderSnapshot> for Order {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
