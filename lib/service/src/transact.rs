@@ -20,8 +20,10 @@ const UNCONFIRMED: &str = "store_transactions_unconfirmed_total";
 /// How long a request's transaction may wait for its turn. Over it, it is taken back, and nothing was changed.
 pub const TRANSACTION_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How long a request waits in all for its transaction to be on the disk. Over it, the outcome is not known.
-pub const TRANSACTION_ANSWER_MAX: Duration = Duration::from_secs(8);
+/// How long a request waits in all for its transaction to be on the disk. Over it, the outcome is not known. Together with
+/// what a request may wait for an event before ([`crate::READ_WAIT_MAX`]) it stays below ten seconds, and below what the
+/// site waits for an answer, so that a person reads what is known and not that nothing was heard.
+pub const TRANSACTION_ANSWER_MAX: Duration = Duration::from_secs(7);
 
 /// Makes the counters of this module known, so that an alert on the first one has something to compare with.
 pub(crate) fn begin_counting(source: Source) {

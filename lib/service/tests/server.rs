@@ -4,14 +4,20 @@
     reason = "a test stops where something is not as it should be"
 )]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::get;
-use service::{Bounds, ShutdownTrigger, http::edge};
+use http::Request;
+use service::http::{REQUESTS_IN_FLIGHT_MAX, edge};
+use service::{Bounds, ShutdownTrigger};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
 
 const SOON: Duration = Duration::from_secs(10);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -123,6 +129,43 @@ async fn who_is_one_too_many_is_told_so_at_once() {
         (&answer == b"HTTP/1.1 200 OK").then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_when_all_places_are_taken_is_told_so_at_once() {
+    let held = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&held);
+    let hold = async move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::future::pending::<()>().await;
+    };
+    let router = edge(Router::new().route("/hold", get(hold)));
+    let ask = |path: &str| {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        router.clone().oneshot(request)
+    };
+    let mut holding = tokio::task::JoinSet::new();
+    for _ in 0..REQUESTS_IN_FLIGHT_MAX {
+        holding.spawn(ask("/hold"));
+    }
+    testkit::eventually("all places to be taken", SOON, || async {
+        (held.load(Ordering::SeqCst) == REQUESTS_IN_FLIGHT_MAX).then_some(())
+    })
+    .await;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..1_000 {
+        let began = Instant::now();
+        let refused = ask("/hold").await.unwrap();
+        slowest = slowest.max(began.elapsed());
+        assert_eq!(refused.status(), 503);
+        assert!(refused.headers().contains_key("retry-after"));
+    }
+    assert!(
+        slowest < Duration::from_millis(100),
+        "the slowest took {slowest:?}"
+    );
+    assert_eq!(held.load(Ordering::SeqCst), REQUESTS_IN_FLIGHT_MAX);
+    drop(holding);
 }
 
 #[tokio::test(flavor = "multi_thread")]

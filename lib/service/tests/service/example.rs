@@ -1,12 +1,13 @@
 //! The smallest services that show how one is laid out: notes (in the place of tickets), and someone who signs
 //! people in (in the place of auth).
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use bus::{Applied, Handler, Impossible, NotRecovering};
+use bus::{Adopted, Applied, Handler, Impossible, NotRecovering, Recovery};
 use errors::{FieldErrors, Problem};
 use events::{
     Currency, Envelope, Event, EventType, KeyPublished, Money, OrderId, SessionRevoked, Source, TicketId,
@@ -26,6 +27,9 @@ pub(crate) struct NoOptions {}
 
 /// The text of a note that breaks an invariant.
 pub(crate) const SOLD_TWICE: &str = "sold twice";
+
+/// The text of a note that keeps orders from being noted.
+pub(crate) const CLOSED: &str = "closed";
 
 /// A note: text with a version.
 #[derive(Debug, Clone, Serialize)]
@@ -248,6 +252,10 @@ impl Handler<NoteCount> for Orders {
         let Some(id) = envelope.event.order_id() else {
             return Impossible::because("it names no order");
         };
+        let closed = |note: &Note| note.text == CLOSED;
+        if tx.scan::<Note>(None, usize::MAX)?.iter().any(closed) {
+            return Impossible::because("the book is closed");
+        }
         let id = TicketId::from_bytes(id.to_bytes());
         if tx.get::<Note>(&id)?.is_some() {
             return Ok(Applied::Stale("noted already"));
@@ -277,6 +285,26 @@ impl<I: Indexes> Handler<I> for Silent {
     }
 }
 
+/// It keeps nothing of what it publishes but what every service keeps.
+impl<I: Indexes> Recovery<I> for Silent {
+    fn adopt(&self, _: &mut Txn<'_, I>, _: &Envelope) -> Result<Adopted, TransactError<Impossible>> {
+        Ok(Adopted::Whole)
+    }
+
+    fn restate(&self, _: &StoredRow) -> Option<Event> {
+        None
+    }
+
+    fn forsake(
+        &self,
+        _: &mut Txn<'_, I>,
+        _: Source,
+        _: &HashSet<String>,
+    ) -> Result<(), TransactError<Impossible>> {
+        Ok(())
+    }
+}
+
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct OnlyShared;
 
@@ -303,7 +331,7 @@ impl<const SOURCE: u8> Service for Publisher<SOURCE> {
     const ABOUT: &'static str = "Publishes";
     type Indexes = OnlyShared;
     type Options = NoOptions;
-    type Handler = NotRecovering<Silent>;
+    type Handler = Silent;
 
     fn fact(_: &StoredRow) -> Option<Fact> {
         None
@@ -316,7 +344,7 @@ impl<const SOURCE: u8> Service for Publisher<SOURCE> {
         let api = OpenApiRouter::new()
             .route("/publish", axum::routing::post(publish))
             .with_state(parts);
-        Ok(Built::new(api, NotRecovering(Silent)))
+        Ok(Built::new(api, Silent))
     }
 }
 
@@ -346,8 +374,8 @@ async fn publish(
                 service::stage(tx, &event)?;
                 tx.emit(event);
             }
-            Ok::<_, TransactError<Infallible>>(())
+            Ok::<_, TransactError<Problem>>(())
         })
         .await
-        .map_err(|error| Problem::internal(error.to_string()))
+        .or_problem()
 }

@@ -7,7 +7,7 @@ use testkit::{Client, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::example::{Notes, SOLD_TWICE};
+use crate::example::{CLOSED, Notes, Places, SOLD_TWICE};
 use crate::world::{Running, SOON, World, token, with_key, with_key_and};
 
 const TOKEN: &str = "0123456789-operator";
@@ -224,5 +224,56 @@ async fn a_broken_invariant_is_found_by_the_service_itself() {
     })
     .await;
     notes.stop().await;
+    auth.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_replayed_once_its_cause_is_mended() {
+    let world = World::new();
+    let (auth, notes) = with_key_and(&world, &guarded(&world)).await;
+    let orders = Running::start::<Places>(&world.settings()).await.unwrap();
+    let (ann, operator) = ann_and_operator(&notes);
+    let closed = ann.post("/notes", &json!({ "text": CLOSED })).expect(201).await;
+    let order = orders.clock.order_id();
+    orders
+        .client
+        .post("/publish", &json!({"not_due": order}))
+        .expect(200)
+        .await;
+    let letter = eventually("the order to be a dead letter", SOON, || async {
+        let list = notes
+            .client
+            .get("/internal/dead-letters")
+            .expect(200)
+            .await
+            .json();
+        list["deadLetters"].get(0).cloned()
+    })
+    .await;
+    let path = format!("/internal/dead-letters/orders/{}", letter["id"].as_str().unwrap());
+    let replay = || async {
+        let request = operator.request(http::Method::POST, format!("{path}/replay"));
+        request.send().await
+    };
+    let replay_as_anybody = notes.client.request(http::Method::POST, format!("{path}/replay"));
+    replay_as_anybody.expect(401).await;
+
+    let kept = replay().await.json();
+    assert_eq!(
+        kept,
+        json!({"outcome": "impossible", "reason": "the book is closed"})
+    );
+    let shown = notes.client.get(&path).expect(200).await.json();
+    assert_eq!(shown["tries"], letter["tries"].as_u64().unwrap() + 1);
+
+    let open = json!({"text": "open"});
+    ann.put(format!("/notes/{}", closed.field("id")), &open)
+        .expect(200)
+        .await;
+    assert_eq!(replay().await.json(), json!({"outcome": "done", "reason": null}));
+    assert_eq!(replay().await.status, 404);
+    notes.client.get(format!("/orders/{order}")).expect(200).await;
+    notes.stop().await;
+    orders.stop().await;
     auth.stop().await;
 }

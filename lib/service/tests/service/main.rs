@@ -10,5 +10,6 @@ mod everyday;
 mod example;
 mod inside;
 mod overload;
+mod set_back;
 mod stall;
 mod world;
