@@ -25,8 +25,9 @@ show_help() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"; }
 need_kubectl() {
     local candidate
     for candidate in "${BOXOFFICE_KUBECTL:-}" kubectl; do
-        if [ -n "$candidate" ] && command -v "$candidate" >/dev/null; then
-            BOXOFFICE_KUBECTL=$(command -v "$candidate")
+        # -P: the program, not the function below.
+        if [ -n "$candidate" ] && type -P "$candidate" >/dev/null; then
+            BOXOFFICE_KUBECTL=$(type -P "$candidate")
             break
         fi
         BOXOFFICE_KUBECTL=
@@ -112,3 +113,33 @@ overlay_folder() {
 
 # The pods' programs that keep running, as kubectl names them, of the objects of the namespace.
 running_workloads() { kubectl --namespace "$NAMESPACE" get statefulsets,deployments --output name; }
+
+# Runs one of the operator's commands in the cluster, as the backup's job runs its own: same image, same account, same token,
+# other arguments. Shows what it says, and ends as it ends.
+operator_job() {
+    local name=$1 job
+    shift
+    job="operator-$name-$(date -u +%Y%m%d-%H%M%S)"
+    if [ "$DRY_RUN" = yes ]; then
+        say "would run, as the job $job: boxoffice $*"
+        return
+    fi
+    command -v jq >/dev/null || install_packages jq || fail "jq is missing. Install it (Debian: apt-get install jq) and run this again."
+    kubectl --namespace "$NAMESPACE" create job "$job" --from cronjob/backup --dry-run=client --output json \
+        | jq '.spec.backoffLimit = 0 | .spec.ttlSecondsAfterFinished = 3600 | del(.spec.template.spec.initContainers)
+            | .spec.template.spec.containers[0].args = $ARGS.positional' --args "$@" \
+        | kubectl apply --filename - >/dev/null
+    finish_job "$job"
+}
+
+# Waits for a job, shows what it logged, and fails as it fails.
+finish_job() {
+    local job=$1 state='' waited=0
+    while [ -z "$state" ] && [ "$waited" -lt 3600 ]; do
+        state=$(kubectl --namespace "$NAMESPACE" get job "$job" \
+            --output 'jsonpath={range .status.conditions[?(@.status=="True")]}{.type} {end}' | tr ' ' '\n' | grep -m 1 -E '^(Complete|Failed)$' || true)
+        [ -n "$state" ] || { sleep 2; waited=$((waited + 2)); }
+    done
+    kubectl --namespace "$NAMESPACE" logs "job/$job" --all-containers >&2 || true
+    [ "$state" = Complete ] || fail "The job $job has not succeeded (${state:-it still runs}); the lines above say why."
+}
