@@ -168,3 +168,6 @@ fn decided(
         Err(error) => Impossible::because(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

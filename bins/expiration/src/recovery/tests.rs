@@ -62,14 +62,14 @@ fn says(order: OrderSnapshot) -> Event {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Hear(Event),
+    Hear(Box<Event>),
     Ring(u8),
 }
 
 /// Paid in time, run out, rung too early, run out and not answered yet, still waiting.
 fn story() -> Vec<Step> {
     use OrderStatus::{Accepted, Cancelled, Created};
-    let hear = |n, status| Step::Hear(says(order(n, status)));
+    let hear = |n, status| Step::Hear(Box::new(says(order(n, status))));
     let not_due = OrderNotDue {
         order_id: order_id(13),
         remaining_ms: 1_000,
@@ -83,7 +83,7 @@ fn story() -> Vec<Step> {
         hear(14, Created),
         Step::Ring(13),
         hear(12, Cancelled),
-        Step::Hear(Event::OrderNotDue(not_due)),
+        Step::Hear(Box::new(Event::OrderNotDue(not_due))),
         Step::Ring(13),
         hear(13, Cancelled),
         Step::Ring(14),
@@ -111,7 +111,7 @@ impl World {
         let world = Self::new();
         for step in steps {
             match step.clone() {
-                Step::Hear(event) => drop(world.hears(event).await),
+                Step::Hear(event) => drop(world.hears(*event).await),
                 Step::Ring(n) => world.rings(n).await,
             }
         }
@@ -197,7 +197,7 @@ fn envelope(event: Event) -> Envelope {
 
 fn heard(steps: &[Step]) -> impl Iterator<Item = Event> + '_ {
     steps.iter().filter_map(|step| match step {
-        Step::Hear(event) => Some(event.clone()),
+        Step::Hear(event) => Some(Event::clone(event)),
         Step::Ring(_) => None,
     })
 }

@@ -58,16 +58,20 @@ fn change(n: u8, reason: Option<RejectReason>) -> TicketChange {
     }
 }
 
+fn hear(event: Event) -> Step {
+    Step::Hear(Box::new(event))
+}
+
 fn reserved(n: u8) -> Step {
-    Step::Hear(Event::TicketReserved(change(n, None)))
+    hear(Event::TicketReserved(change(n, None)))
 }
 
 fn rejected(n: u8) -> Step {
-    Step::Hear(Event::TicketRejected(change(n, Some(RejectReason::SoldOut))))
+    hear(Event::TicketRejected(change(n, Some(RejectReason::SoldOut))))
 }
 
 fn expired(n: u8) -> Step {
-    Step::Hear(Event::OrderExpired(OrderExpired {
+    hear(Event::OrderExpired(OrderExpired {
         order_id: order_id(n),
         expires_at: NOW.plus(HOLD),
     }))
@@ -97,16 +101,16 @@ fn payment(n: u8, status: PaymentStatus) -> Event {
 enum Step {
     Place(u8, u8),
     Asked(u8, Command),
-    Hear(Event),
+    Hear(Box<Event>),
 }
 
 /// Bought, refunded, cancelled, rejected, expired, failed: everything once.
 fn story() -> Vec<Step> {
     use PaymentStatus::{Authorized, Captured, Failed, Refunded};
-    let paid = |n, status| Step::Hear(payment(n, status));
+    let paid = |n, status| hear(payment(n, status));
     vec![
-        Step::Hear(Event::TicketCreated(ticket(101, 1, 5))),
-        Step::Hear(Event::TicketCreated(ticket(102, 1, 1))),
+        hear(Event::TicketCreated(ticket(101, 1, 5))),
+        hear(Event::TicketCreated(ticket(102, 1, 1))),
         Step::Place(11, 101),
         Step::Place(12, 101),
         reserved(11),
@@ -117,7 +121,7 @@ fn story() -> Vec<Step> {
         Step::Asked(13, Command::Cancel),
         paid(13, Authorized),
         paid(11, Captured),
-        Step::Hear(Event::TicketUpdated(ticket(102, 2, 7))),
+        hear(Event::TicketUpdated(ticket(102, 2, 7))),
         Step::Place(14, 102),
         reserved(14),
         expired(14),
@@ -131,7 +135,7 @@ fn story() -> Vec<Step> {
         Step::Place(16, 102),
         reserved(16),
         paid(16, Authorized),
-        Step::Hear(Event::TicketDeleted(TicketSnapshot {
+        hear(Event::TicketDeleted(TicketSnapshot {
             deleted: true,
             ..ticket(101, 9, 5)
         })),
@@ -186,7 +190,7 @@ impl World {
                 self.within(move |tx| stage(tx, Some(&order), decision)).await;
             }
             Step::Hear(event) => {
-                self.hears(event).await;
+                self.hears(*event).await;
             }
         }
     }
@@ -275,7 +279,7 @@ fn envelope(event: Event) -> Envelope {
 
 fn heard(steps: &[Step]) -> impl Iterator<Item = Event> + '_ {
     steps.iter().filter_map(|step| match step {
-        Step::Hear(event) => Some(event.clone()),
+        Step::Hear(event) => Some(Event::clone(event)),
         Step::Place(..) | Step::Asked(..) => None,
     })
 }

@@ -71,14 +71,14 @@ fn says(order: OrderSnapshot) -> Event {
 enum Step {
     List(u8, u32),
     Seller(u8, Command),
-    Hear(Event),
+    Hear(Box<Event>),
 }
 
 /// Sold, refunded, released, rejected, withdrawn: everything once.
 fn story() -> Vec<Step> {
     use OrderStatus::{Accepted, Cancelled, Complete, Created, Refunding};
     let by = UserId::from_bytes(id(2));
-    let hear = |n, ticket, quantity, status| Step::Hear(says(order(n, ticket, quantity, status)));
+    let hear = |n, ticket, quantity, status| Step::Hear(Box::new(says(order(n, ticket, quantity, status))));
     vec![
         Step::List(101, 3),
         Step::List(102, 1),
@@ -145,7 +145,7 @@ impl World {
                 self.stages(ticket, decision).await;
             }
             Step::Hear(event) => {
-                self.hears(event).await;
+                self.hears(*event).await;
             }
         }
     }
@@ -249,7 +249,7 @@ fn envelope(source: Source, seq: u64, event: Event) -> Envelope {
 
 fn heard(steps: &[Step]) -> impl Iterator<Item = Event> + '_ {
     steps.iter().filter_map(|step| match step {
-        Step::Hear(event) => Some(event.clone()),
+        Step::Hear(event) => Some(Event::clone(event)),
         Step::List(..) | Step::Seller(..) => None,
     })
 }
