@@ -4,8 +4,7 @@
 //! that has not begun in time is taken back: nothing was changed, and the client is told so. One that has begun can't
 //! be taken back, so that after a further while the honest answer is that its outcome is not known.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use events::Source;
@@ -48,29 +47,10 @@ impl Default for Patience {
     }
 }
 
-/// Whether a transaction waits, has begun, or was taken back: the writer and the one who waits decide it between them,
-/// whoever is first.
-#[derive(Debug, Default)]
-struct Turn(AtomicU8);
-
-impl Turn {
-    const WAITING: u8 = 0;
-    const BEGUN: u8 = 1;
-    const TAKEN_BACK: u8 = 2;
-
-    fn begin(&self) -> bool {
-        self.leave_waiting(Self::BEGUN)
-    }
-
-    fn take_back(&self) -> bool {
-        self.leave_waiting(Self::TAKEN_BACK)
-    }
-
-    fn leave_waiting(&self, next: u8) -> bool {
-        self.0
-            .compare_exchange(Self::WAITING, next, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-    }
+/// Takes a transaction out of where it waits: the writer to run it, or the one who waits to be done with it, whoever is
+/// first. What is taken back is gone at once, not only when its turn would have come.
+fn take<F>(waiting: &Mutex<Option<F>>) -> Option<F> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Runs a transaction for a client that does not wait for ever.
@@ -89,21 +69,18 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    let turn = Arc::new(Turn::default());
-    let its_turn = Arc::clone(&turn);
-    let answer = store.transact(context, move |tx: &mut Txn<'_, I>| {
-        if its_turn.begin() {
-            f(tx)
-        } else {
-            Err(TransactError::Busy)
-        }
+    let waiting = Arc::new(Mutex::new(Some(f)));
+    let its_turn = Arc::clone(&waiting);
+    let answer = store.transact(context, move |tx: &mut Txn<'_, I>| match take(&its_turn) {
+        Some(f) => f(tx),
+        None => Err(TransactError::Busy),
     });
     let mut answer = std::pin::pin!(answer);
     if let Ok(answer) = tokio::time::timeout(patience.to_begin, answer.as_mut()).await {
         return answer;
     }
     let labels = [("store", store.status().source.as_str())];
-    if turn.take_back() {
+    if take(&waiting).is_some() {
         metrics::counter!(GIVEN_UP, &labels).increment(1);
         return Err(TransactError::Busy);
     }
@@ -170,7 +147,12 @@ mod tests {
         let (store, mut writer) = Store::<NoIndexes>::open_stepped(options).unwrap();
         let (let_go, held) = mpsc::channel();
         let (begun, begins) = mpsc::channel();
-        let telling = transact(&store, context(), HASTY, move |_| {
+        // Time enough for the writer's thread to begin, however busy the machine is.
+        let patience = Patience {
+            to_begin: Duration::from_secs(1),
+            to_end: Duration::from_millis(1_030),
+        };
+        let telling = transact(&store, context(), patience, move |_| {
             begun.send(()).unwrap();
             held.recv().unwrap();
             Ok::<_, TransactError<Infallible>>(())
