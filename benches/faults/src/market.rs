@@ -235,6 +235,23 @@ impl Market {
         self.client(buyer).open_payment(order).await
     }
 
+    /// One order of one listing, sent once, on a connection of its own: one who does not insist, and may stay without
+    /// an answer. The judge then finds the order if it was placed all the same.
+    ///
+    /// # Errors
+    /// Why no answer came.
+    pub async fn order_once(&self, buyer: usize, ticket: &str) -> Result<Ordered, String> {
+        let mut client = self.client(buyer);
+        let wish = json!({ "ticketId": ticket, "price": PRICE });
+        let key = client.next_key();
+        let person = client.person().on_a_new_connection();
+        let answer = person.once(&Wish::post("/api/orders", Some(&wish), &key)).await?;
+        Ok(match answer.status.as_u16() {
+            201 => client.taken(ticket, &answer),
+            _ => Ordered::Refused,
+        })
+    }
+
     /// A buyer cancels an order.
     pub async fn cancel(&self, buyer: usize, order: &str) {
         self.client(buyer).cancel(order).await;
@@ -243,6 +260,7 @@ impl Market {
     /// A buyer who has an order goes on with it.
     pub async fn go_on(&self, buyer: usize, order: &str, plan: Plan) {
         self.client(buyer).go_on(order, plan).await;
+        self.0.ledger.finished();
     }
 
     /// Another account, so that auth has something to do, too.
@@ -399,22 +417,7 @@ impl BuyingClient {
             return Ordered::Unanswered;
         };
         match answer.status.as_u16() {
-            201 => {
-                let Some((order, version, status)) = self.read(&answer) else {
-                    return Ordered::Unanswered;
-                };
-                let known = KnownOrder {
-                    buyer: self.buyer,
-                    ticket: ticket.to_owned(),
-                    version,
-                    status,
-                    paid: false,
-                    cancelled: false,
-                    refund: false,
-                };
-                self.ledger().ordered(&order, known);
-                Ordered::Taken(order)
-            }
+            201 => self.taken(ticket, &answer),
             409 => {
                 self.ledger().refused();
                 Ordered::Refused
@@ -424,6 +427,24 @@ impl BuyingClient {
                 Ordered::Unanswered
             }
         }
+    }
+
+    /// Notes an order that was answered 201.
+    fn taken(&self, ticket: &str, answer: &Answer) -> Ordered {
+        let Some((order, version, status)) = self.read(answer) else {
+            return Ordered::Unanswered;
+        };
+        let known = KnownOrder {
+            buyer: self.buyer,
+            ticket: ticket.to_owned(),
+            version,
+            status,
+            paid: false,
+            cancelled: false,
+            refund: false,
+        };
+        self.ledger().ordered(&order, known);
+        Ordered::Taken(order)
     }
 
     async fn go_on(&mut self, order: &str, plan: Plan) {

@@ -27,6 +27,9 @@ const PAUSE_MILLIS_MAX: u64 = 400;
 /// A password costs a core a moment: more at once would only wait.
 const SIGN_UPS_AT_ONCE: usize = 4;
 
+/// The cookie that says who one is.
+const SESSION: &str = "session";
+
 const PASSWORD: &str = "a long enough secret";
 
 /// Somebody with an account, signed in.
@@ -188,6 +191,25 @@ impl Person {
         let answer = request.try_send().await;
         self.ledger.took(begun.elapsed());
         answer.map_err(|error| error.to_string())
+    }
+
+    /// The same person, who shares no connection with others of their requests.
+    #[must_use]
+    pub fn on_a_new_connection(&self) -> Self {
+        let fresh = |client: &Client| {
+            let fresh = Client::new(client.base());
+            if let Some(session) = self.auth.cookie(SESSION) {
+                fresh.set_cookie(SESSION, &session);
+            }
+            fresh
+        };
+        Self {
+            auth: fresh(&self.auth),
+            tickets: fresh(&self.tickets),
+            orders: fresh(&self.orders),
+            payments: fresh(&self.payments),
+            ledger: Arc::clone(&self.ledger),
+        }
     }
 
     /// Notes an answer that is not among those that the contract promises here.

@@ -4,8 +4,10 @@
 //! service runs the very `main` that its own program runs. Nothing here knows that it is watched.
 
 use std::net::SocketAddr;
+use std::os::unix::process::parent_id;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use stripe_fake::{Config, StripeFake};
 use tokio::net::TcpListener;
@@ -14,6 +16,12 @@ use crate::part::Part;
 
 /// The variable that says which part is to be played.
 pub const PLAY_VARIABLE: &str = "BOXOFFICE_FAULTS_PLAY";
+
+/// How often a part looks whether the bench is still there.
+const PARENT_LOOK_MILLIS: u64 = 1_000;
+
+/// What a part ends with when the bench is gone; nobody is left to read it.
+const ORPHAN_EXIT_CODE: i32 = 3;
 
 /// The part that the environment asks for, if it asks for one.
 pub fn asked_for() -> Option<String> {
@@ -26,6 +34,7 @@ pub fn play(name: &str) -> ExitCode {
         eprintln!("{PLAY_VARIABLE}={name}: there is no such part");
         return ExitCode::from(2);
     };
+    end_with_the_bench();
     match part {
         Part::Auth => service::run::<auth::App>(),
         Part::Tickets => service::run::<tickets::App>(),
@@ -34,6 +43,18 @@ pub fn play(name: &str) -> ExitCode {
         Part::Payments => service::run::<payments::App>(),
         Part::Stripe => stripe(),
     }
+}
+
+/// A part whose bench is gone, killed perhaps, would run for ever and keep its ports.
+fn end_with_the_bench() {
+    let bench = parent_id();
+    std::thread::spawn(move || {
+        while parent_id() == bench {
+            #[allow(clippy::disallowed_methods, reason = "the pause between two looks")]
+            std::thread::sleep(Duration::from_millis(PARENT_LOOK_MILLIS));
+        }
+        std::process::exit(ORPHAN_EXIT_CODE);
+    });
 }
 
 /// The stand-in for Stripe; told by the same variables as its own program.

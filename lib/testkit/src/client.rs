@@ -95,6 +95,11 @@ impl Client {
         }
     }
 
+    /// The server that it talks to.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The value of a cookie that it holds.
     pub fn cookie(&self, name: &str) -> Option<String> {
         self.jar().get(name).cloned()

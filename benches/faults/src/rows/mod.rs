@@ -10,6 +10,7 @@ use crate::stage::Stage;
 
 mod clocks;
 mod crowd;
+mod disk;
 mod killed;
 mod link;
 mod points;
@@ -63,6 +64,9 @@ rows! {
     9 "link-cut" "links to Redis cut one way and both ways" => link::cut,
     10 "redis-full" "Redis full (maxmemory, noeviction)" => link::full,
     11 "trimmed" "a stream trimmed past what a group has read" => stream::trimmed,
+    12 "disk-full" "the disk of each store full" => disk::full,
+    13 "disk-slow" "syncs of a second" => disk::slow,
+    13 "power-cut" "the power cut: only what was synced is there" => disk::without_power,
     14 "clock-an-hour-off" "a clock an hour off" => clocks::an_hour_off,
     14 "clocks-apart" "two services' clocks 30 s apart" => clocks::half_a_minute_apart,
     15 "slow-consumer" "a consumer far slower than what comes" => stream::slow_consumer,
