@@ -1,6 +1,7 @@
 //! A state of the whole system, and what may happen in it.
 
 mod check;
+mod loss;
 mod stripe;
 
 use std::collections::VecDeque;
@@ -300,7 +301,11 @@ impl World {
         if self.forgets_to_release && matches!(command, tickets::domain::Command::Release(_)) {
             return Ok(self);
         }
-        match tickets::domain::decide(Some(&self.ticket), self.purchases[n].hold.as_ref(), command, NOW) {
+        let hold = self.purchases[n].hold.as_ref();
+        if loss::shows_to_tickets(hold, &command) {
+            return Err(format!("tickets, order {n}: it goes on without its pieces"));
+        }
+        match tickets::domain::decide(Some(&self.ticket), hold, command, NOW) {
             Ok(decision) => {
                 self.ticket = decision.ticket.unwrap_or(self.ticket);
                 self.purchases[n].hold = decision.hold.or(self.purchases[n].hold.take());
@@ -325,6 +330,9 @@ impl World {
                     .order
                     .as_ref()
                     .ok_or("an event about an order that was never placed")?;
+                if loss::shows_to_orders(order, &command) {
+                    return Err(format!("orders, order {n}: {command:?} while {:?}", order.status));
+                }
                 match orders::domain::decide(order, command, now) {
                     Ok(decision) => Ok(self.with_order(n, decision)),
                     Err(orders::domain::OrderError::Stale(_)) => Ok(self),
@@ -351,6 +359,12 @@ impl World {
                 Err(format!("payments, order {n}: paid without a payment"))
             };
         };
+        if loss::shows_to_payments(payment, &command) {
+            return Err(format!(
+                "payments, order {n}: {command:?} while {:?}",
+                payment.state
+            ));
+        }
         match pay::decide(payment, command, NOW) {
             Ok(decision) => Ok(self.with_payment(n, decision)),
             Err(PaymentError::Stale(_)) => Ok(self),
