@@ -20,6 +20,11 @@ pub enum BusError {
 }
 
 impl BusError {
+    /// Whether Redis has no memory left. It still serves what needs none: reading, acknowledging, trimming.
+    pub(crate) fn is_full(&self) -> bool {
+        self.code() == Some("OOM")
+    }
+
     /// The server's own code, such as `NOGROUP` or `UNBLOCKED`.
     pub(crate) fn code(&self) -> Option<&str> {
         match self {

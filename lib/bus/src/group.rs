@@ -43,6 +43,8 @@ pub(crate) struct Group {
     snapshot_key: String,
     /// The roll that was answered last.
     answered: Option<StreamId>,
+    /// The cursor was not stated on joining, because Redis was full; it is made up for as soon as there is room.
+    unstated: bool,
     block_millis: u64,
     pending_interval: Duration,
     phase: Phase,
@@ -94,6 +96,7 @@ impl Group {
             roll_key: bus.keys().roll(source),
             snapshot_key: bus.keys().snapshot(source, group),
             answered: None,
+            unstated: false,
             block_millis: READ_BLOCK_MILLIS,
             pending_interval: Duration::from_secs(PENDING_SECONDS),
             phase: Phase::Join,
@@ -245,9 +248,13 @@ impl Group {
         match self.link.run::<Value>(&create).await {
             Ok(_) => {}
             Err(error) if error.code() == Some("BUSYGROUP") => {}
+            // A full Redis does not even say that the group is there. To read and acknowledge is what makes room, so
+            // that it must not rest on it; if there is no group, the read says so.
+            Err(error) if error.is_full() => {}
             Err(error) => return Err(error),
         }
-        self.state(cursor).await?;
+        self.unstated = true;
+        self.make_up_for_statement(cursor).await?;
         self.joined = self.link.opened();
         self.begin_with_pending();
         Ok(())
@@ -256,14 +263,27 @@ impl Group {
     /// States the cursor if the source's relay has called the roll since it was stated; gives the epoch in which the
     /// source writes, as far as it says.
     async fn answer_roll(&mut self, cursor: Position) -> Result<Option<Epoch>, BusError> {
-        let Some(Roll { id, epoch }) = roll::read(&mut self.link, &self.roll_key).await? else {
-            return Ok(None);
-        };
-        if self.answered != Some(id) {
-            self.state(cursor).await?;
+        let roll = roll::read(&mut self.link, &self.roll_key).await?;
+        if let Some(Roll { id, .. }) = roll
+            && self.answered != Some(id)
+        {
+            self.unstated = true;
             self.answered = Some(id);
         }
-        Ok(Some(epoch))
+        self.make_up_for_statement(cursor).await?;
+        Ok(roll.map(|roll| roll.epoch))
+    }
+
+    /// States the cursor if that is still to be done and Redis has room for it.
+    async fn make_up_for_statement(&mut self, cursor: Position) -> Result<(), BusError> {
+        if self.unstated {
+            match self.state(cursor).await {
+                Ok(()) => self.unstated = false,
+                Err(error) if error.is_full() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn next_entries(&mut self, awaited: bool) -> Result<Vec<Entry>, BusError> {

@@ -77,6 +77,8 @@ pub(crate) struct Publisher<I: Indexes> {
     tail: Option<Tail>,
     /// Where the stream ends and what comes next; `None` when it must be looked at first.
     place: Option<Place>,
+    /// The last event that was in the stream when its place was lost.
+    reached: Seq,
     requests_read: StreamId,
     /// While all requests are read from the first one on: resends up to this one were heard before, or asked of
     /// another relay, and are asked for again if they are still needed.
@@ -99,6 +101,13 @@ struct Resent {
     begun: Option<StreamId>,
 }
 
+impl Place {
+    /// The last event that is in the stream.
+    fn reached(self) -> Seq {
+        Seq(self.next.0.saturating_sub(1))
+    }
+}
+
 impl<I: Indexes> Publisher<I> {
     pub(crate) fn new(bus: &Bus, store: Store<I>, source: Source, recovery: Arc<dyn Recovery<I>>) -> Self {
         Self {
@@ -114,6 +123,7 @@ impl<I: Indexes> Publisher<I> {
             called_over: 0,
             tail: None,
             place: None,
+            reached: Seq(0),
             requests_read: StreamId::default(),
             requests_heard: Some(StreamId::MAX),
             looked_at: None,
@@ -188,7 +198,7 @@ impl<I: Indexes> Publisher<I> {
     /// The next step looks where the stream ends and goes on from there. A resend that has not begun would
     /// never begin, so that whoever asked for it must be heard when he asks again.
     fn lose_place(&mut self) {
-        self.place = None;
+        self.reached = self.place.take().map_or(self.reached, Place::reached);
         self.tail = None;
         self.resent = self.resent.filter(|resent| resent.begun.is_some());
     }
@@ -200,10 +210,9 @@ impl<I: Indexes> Publisher<I> {
 
     /// The last event that is in the stream, as far as is known.
     pub(crate) fn relayed(&self) -> Position {
-        let seq = self.place.map_or(0, |place| place.next.0.saturating_sub(1));
         Position {
             epoch: self.head().epoch,
-            seq: Seq(seq),
+            seq: self.place.map_or(self.reached, Place::reached),
         }
     }
 
@@ -288,7 +297,7 @@ impl<I: Indexes> Publisher<I> {
                 more: true,
             });
         };
-        let before = Seq(place.next.0.saturating_sub(1));
+        let before = place.reached();
         let mut entries = self.store.outbox(before, RELAY_BYTES_MAX)?;
         entries.truncate(RELAY_EVENTS_MAX);
         // While this batch is on its way, the next one may become durable.

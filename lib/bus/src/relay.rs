@@ -30,7 +30,7 @@ use crate::roll::Readers;
 use crate::status::RelayNote;
 use crate::stream::ANSWER_SECONDS_MAX;
 use crate::topology::readers;
-use crate::trim;
+use crate::trim::{self, Keep};
 
 /// How often the stream and the outbox are trimmed.
 const TRIM_SECONDS: u64 = 60;
@@ -105,6 +105,9 @@ impl<I: Indexes> Relay<I> {
             Ok(_) => self.note(true, None),
             Err(error) => {
                 metrics::counter!("bus_relay_errors_total", "source" => self.source.as_str()).increment(1);
+                if matches!(error, RelayError::Bus(error) if error.is_full()) {
+                    self.make_room().await;
+                }
                 self.note(!matches!(error, RelayError::Bus(_)), Some(error.to_string()));
             }
         }
@@ -118,18 +121,7 @@ impl<I: Indexes> Relay<I> {
     /// # Errors
     /// When Redis or the store do not do it.
     pub async fn trim_once(&mut self) -> Result<Trimmed, RelayError> {
-        let state = self.store.status().state;
-        if matches!(state, State::Adopting { .. } | State::Old { .. }) {
-            // What is in the stream may be all that is left of it.
-            return Ok(Trimmed::default());
-        }
-        let entries = trim::trim(
-            &mut self.publisher.link,
-            &self.publisher.key,
-            self.source,
-            self.publisher.readers.expected(),
-        )
-        .await?;
+        let entries = self.trim_stream(Keep::ForAWhile).await?;
         let mut trimmed = Trimmed {
             entries,
             outbox_rows: 0,
@@ -192,6 +184,30 @@ impl<I: Indexes> Relay<I> {
         if !matches!(drained.await, Ok(Ok(()))) {
             tracing::info!(source = %self.source, "stopped with events left to publish at the next start");
         }
+    }
+
+    /// Redis is full: what every reader has acknowledged goes at once, because it stands in the outbox as well, while
+    /// what is not in the stream yet can't be published without room.
+    async fn make_room(&mut self) {
+        match self.trim_stream(Keep::Unread).await {
+            Ok(0) => {}
+            Ok(entries) => {
+                tracing::warn!(source = %self.source, entries, "redis is full; what is read by all was taken out of the stream");
+            }
+            Err(error) => tracing::debug!(source = %self.source, %error, "no room could be made in redis"),
+        }
+    }
+
+    async fn trim_stream(&mut self, keep: Keep) -> Result<u64, RelayError> {
+        let state = self.store.status().state;
+        if matches!(state, State::Adopting { .. } | State::Old { .. }) {
+            // What is in the stream may be all that is left of it.
+            return Ok(0);
+        }
+        let Publisher {
+            link, key, readers, ..
+        } = &mut self.publisher;
+        Ok(trim::trim(link, key, self.source, readers.expected(), keep).await?)
     }
 
     async fn trim_when_due(&mut self) {

@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use events::{Envelope, Position, Source};
+use events::{Envelope, Event, Position, Source};
 use store::{DeadLetter, Indexes, TransactError, Txn};
 
 use crate::apply::blame;
@@ -147,7 +147,7 @@ impl Restating {
         }
         let stated = Arc::make_mut(&mut self.stated);
         for Entity { envelope, .. } in &entities {
-            stated.insert(envelope.event.subject());
+            stated.extend(is_of_itself(&envelope.event).then(|| envelope.event.subject()));
             stated.extend(envelope.event.order_id().map(|order| order.to_string()));
         }
         Ok(Page {
@@ -238,5 +238,36 @@ impl Page {
             entry_bytes: entity.raw.len() as u64,
             entry: entity.raw.clone(),
         }
+    }
+}
+
+/// Whether the event tells of its subject itself. What happened to an order at a ticket states nothing of that ticket
+/// where it does not come with it: there may be none any more, which is why the order was rejected.
+fn is_of_itself(event: &Event) -> bool {
+    match event {
+        Event::TicketReserved(change)
+        | Event::TicketRejected(change)
+        | Event::TicketReleased(change)
+        | Event::TicketSold(change) => change.ticket.is_some(),
+        Event::UserRegistered(_)
+        | Event::SessionRevoked(_)
+        | Event::KeyPublished(_)
+        | Event::KeyRetired(_)
+        | Event::TicketCreated(_)
+        | Event::TicketUpdated(_)
+        | Event::TicketDeleted(_)
+        | Event::OrderCreated(_)
+        | Event::OrderAwaitingPayment(_)
+        | Event::OrderAccepted(_)
+        | Event::OrderCompleted(_)
+        | Event::OrderRefunding(_)
+        | Event::OrderCancelled(_)
+        | Event::OrderNotDue(_)
+        | Event::OrderExpired(_)
+        | Event::PaymentOpened(_)
+        | Event::PaymentAuthorized(_)
+        | Event::PaymentCreated(_)
+        | Event::PaymentFailed(_)
+        | Event::PaymentRefunded(_) => true,
     }
 }

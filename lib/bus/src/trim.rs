@@ -1,6 +1,7 @@
 //! Trimming a stream: what every reader has acknowledged and nobody will ask for again goes.
 //!
-//! Never by length alone: that could remove what a reader has not seen. A reader whose group is missing has
+//! When Redis is full, that goes at once; otherwise some of it is kept for a while, because it is cheaper to have than a
+//! resend. Never by length alone: that could remove what a reader has not seen. A reader whose group is missing has
 //! seen nothing, so then nothing is trimmed. The last entry stays whatever its age, because it says how far
 //! the relay has come.
 
@@ -23,12 +24,22 @@ const ENTRIES_PER_LOOK_MAX: u64 = 1_000;
 /// How many such looks one trimming takes; the next one goes on.
 const LOOKS_MAX: usize = 100;
 
+/// What is kept of the entries that every reader has acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// A day or 256 MiB of them, for readers that lose something.
+    ForAWhile,
+    /// None: there is no room for them.
+    Unread,
+}
+
 /// Trims the stream at `key`, which is `source`'s, and gives how many entries went.
 pub(crate) async fn trim(
     link: &mut Link,
     key: &str,
     source: Source,
     readers: &[Source],
+    keep: Keep,
 ) -> Result<u64, BusError> {
     let Some(last) = stream::look(link, key, source).await?.last else {
         return Ok(0);
@@ -37,6 +48,9 @@ pub(crate) async fn trim(
         return Ok(0);
     };
     let bound = acknowledged.min(last);
+    if keep == Keep::Unread {
+        return remove(link, key, bound).await;
+    }
     let (seconds, _micros): (u64, u64) = link.run(&cmd("TIME")).await?;
     let day_ago = StreamId {
         millis: (seconds * 1_000).saturating_sub(KEPT_HOURS * 3_600_000),

@@ -79,6 +79,7 @@ async fn redis_down_at_the_start_is_degraded_and_no_more() {
     running.stop().await;
 }
 
+/// As long as nobody reads, nothing can go.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_redis_is_waited_for() {
     let options = RedisOptions {
@@ -86,20 +87,63 @@ async fn a_full_redis_is_waited_for() {
         memory_bytes_max: Some(3_000_000),
     };
     let system = System::on(RedisServer::with(options));
-    let running = system.run();
+    // The group is there, its reader is not.
+    let mut reader = system.consumer();
+    reader.consume_once().await.unwrap();
+    drop(reader);
+    let mut relay = system.relay();
     let mut last = 0;
     while last < 6_000 {
         system.publish(last + 1..=last + 500).await;
         last += 500;
     }
-    eventually("it is full", CONVERGED, || async {
-        let trouble = system.bus.status().relay_trouble?;
-        trouble.contains("OOM").then_some(())
+    let error = loop {
+        match relay.relay_once().await {
+            Ok(relayed) => assert!(relayed.more, "all of it was published"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("OOM"), "{error}");
+    let relayed = system.bus.status().relayed.seq.0;
+    assert!(relayed > 0 && relayed < 6_000);
+    assert_eq!(
+        system.entries(),
+        i64::try_from(relayed).unwrap(),
+        "what is not read stays"
+    );
+    system.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    let running = system.run();
+    system.converges_to(last).await;
+    running.stop().await;
+}
+
+/// What is read goes at once when there is no room, so that the rest finds some.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_redis_makes_room_by_itself_as_it_is_read() {
+    let options = RedisOptions {
+        append_only: false,
+        memory_bytes_max: Some(3_000_000),
+    };
+    let system = System::on(RedisServer::with(options));
+    let mut reader = system.consumer();
+    reader.consume_once().await.unwrap();
+    drop(reader);
+    let mut last = 0;
+    while last < 8_000 {
+        system.publish(last + 1..=last + 500).await;
+        last += 500;
+    }
+    let mut relay = system.relay();
+    while relay.relay_once().await.is_ok() {}
+    drop(relay);
+    // The reader comes to a Redis that is full already.
+    let running = system.run();
+    eventually("all is applied", 2 * CONVERGED, || async {
+        (system.applied().len() == 8_000).then_some(())
     })
     .await;
-    assert!(system.bus.status().relayed.seq.0 < 6_000);
-    system.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
-    system.converges_to(last).await;
+    assert_eq!(system.applied(), (1..=last).collect::<Vec<_>>());
+    assert!(system.entries() < 6_000);
     running.stop().await;
 }
 
