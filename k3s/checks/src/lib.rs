@@ -19,6 +19,7 @@ mod secrets;
 mod selector;
 
 pub use bundle::{Bundle, ParseError, parse_documents};
+pub use network::{Arrow, allowed};
 pub use object::{Container, Object, Workload};
 pub use programs::{Program, Programs};
 pub use secrets::{Secrets, SecretsError};

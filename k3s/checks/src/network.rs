@@ -2,6 +2,7 @@
 //! everyone outside, with every port. More than an arrow is wrong, and so is less.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use serde_json::Value;
@@ -13,6 +14,23 @@ use crate::{Bundle, Object};
 /// The label by which namespaces are selected.
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 const OURS: &str = "boxoffice";
+
+/// That one may reach a port of another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Arrow {
+    /// Who calls: a workload, or somebody outside, in words.
+    pub from: String,
+    /// Who is called.
+    pub to: String,
+    /// Where.
+    pub port: u64,
+}
+
+impl fmt::Display for Arrow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}:{}", self.from, self.to, self.port)
+    }
+}
 
 /// Somebody who calls or is called.
 #[derive(Debug)]
@@ -30,7 +48,7 @@ struct Party {
 const SERVICES: &[&str] = &["auth", "tickets", "orders", "expiration", "payments"];
 
 /// The arrows: who may reach what, by name and port.
-fn arrows(bundle: &Bundle) -> BTreeSet<String> {
+fn arrows(bundle: &Bundle) -> BTreeSet<Arrow> {
     let mut arrows = BTreeSet::new();
     let mut draw = |from: &str, to: &str, port: u64| {
         arrows.insert(arrow(from, to, port));
@@ -76,11 +94,27 @@ fn arrows(bundle: &Bundle) -> BTreeSet<String> {
     arrows
 }
 
-fn arrow(from: &str, to: &str, port: u64) -> String {
-    format!("{from} to {to}:{port}")
+fn arrow(from: &str, to: &str, port: u64) -> Arrow {
+    Arrow {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        port,
+    }
 }
 
 pub(crate) fn check(bundle: &Bundle) -> Vec<String> {
+    let (allowed, drawn) = (allowed(bundle), arrows(bundle));
+    let too_much = allowed
+        .difference(&drawn)
+        .map(|arrow| format!("NetworkPolicy: {arrow} is open, which no arrow draws"));
+    let too_little = drawn
+        .difference(&allowed)
+        .map(|arrow| format!("NetworkPolicy: {arrow} is closed, though it is drawn"));
+    too_much.chain(too_little).collect()
+}
+
+/// Everything that the policies let through, between the pods of the bundle and from and to those outside.
+pub fn allowed(bundle: &Bundle) -> BTreeSet<Arrow> {
     let parties = parties(bundle);
     let policies: Vec<&Object> = bundle.of_kind("NetworkPolicy").collect();
     let mut allowed = BTreeSet::new();
@@ -99,14 +133,7 @@ pub(crate) fn check(bundle: &Bundle) -> Vec<String> {
             }
         }
     }
-    let drawn = arrows(bundle);
-    let too_much = allowed
-        .difference(&drawn)
-        .map(|arrow| format!("NetworkPolicy: {arrow} is open, which no arrow draws"));
-    let too_little = drawn
-        .difference(&allowed)
-        .map(|arrow| format!("NetworkPolicy: {arrow} is closed, though it is drawn"));
-    too_much.chain(too_little).collect()
+    allowed
 }
 
 /// All pods of the bundle, and those outside whom a policy could name or forget.

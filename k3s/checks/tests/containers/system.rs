@@ -1,0 +1,223 @@
+//! Everything at once: each program is what its manifest promises, a purchase goes through with one service killed in
+//! the middle, and after a stop of everything all is found again.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::json;
+use testkit::eventually_blocking;
+
+use crate::cluster::Cluster;
+use crate::ingress::text;
+use crate::person::Person;
+
+/// How long a program may take to drain and go after SIGTERM.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// How long an order may take to become what it will be.
+const SETTLE_MAX: Duration = Duration::from_secs(30);
+
+/// The most memory of its own that a service at rest may hold.
+const REST_MIB_MAX: u64 = 64;
+
+#[test]
+fn all_images_run_as_their_manifests_say_and_a_purchase_survives_a_kill() {
+    let mut cluster = Cluster::new();
+    let programs = cluster.programs();
+    for name in &programs {
+        cluster.start(name);
+    }
+    for name in &programs {
+        cluster.await_ready(name);
+    }
+    for name in &programs {
+        is_restricted(&mut cluster, name);
+    }
+    cluster.open();
+    only_the_arrows_are_open(&cluster);
+    let order = purchase(&mut cluster);
+    backup(&mut cluster);
+
+    for name in &programs {
+        let ours = cluster.container(name).program().is_some();
+        let (status, took) = cluster.pod(name).terminate(STOP_MAX * 2);
+        println!("{name} was gone {} ms after SIGTERM", took.as_millis());
+        assert!(took < STOP_MAX, "{name} took {took:?} to stop");
+        assert!(
+            !ours || status.success(),
+            "{name} ended with {status}:\n{}",
+            cluster.pod(name).log()
+        );
+    }
+    for name in &programs {
+        cluster.start(name);
+    }
+    for name in &programs {
+        cluster.await_ready(name);
+    }
+    let buyer = person(&mut cluster, "buyer");
+    let found = buyer.ask("GET", &format!("/api/orders/{order}"), &[]);
+    assert_eq!(found.status, 200, "{found:?}");
+    assert_eq!(found.json()["status"], "complete");
+}
+
+fn person(cluster: &mut Cluster, name: &str) -> Person {
+    let settings = cluster
+        .bundle
+        .of_kind("ConfigMap")
+        .find(|map| map.name().starts_with("settings"));
+    let public_url = text(
+        &settings.expect("there are settings").value()["data"],
+        "PUBLIC_URL",
+    )
+    .to_owned();
+    let cookies = cluster.folder().join(format!("{name}.cookies"));
+    let ingress = cluster.ingress();
+    Person::new(&cluster.network.node(), ingress, &public_url, &cookies)
+}
+
+/// What the kernel says of the process, not what the configuration asks for.
+fn is_restricted(cluster: &mut Cluster, name: &str) {
+    let pid = cluster.pod(name).pid();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process has a status");
+    let value = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        line.unwrap_or_else(|| panic!("{field} in\n{status}"))
+            .trim_start_matches(':')
+            .trim()
+            .to_owned()
+    };
+    assert_eq!(
+        value("Uid").split_whitespace().collect::<Vec<_>>(),
+        ["65532"; 4],
+        "{name}"
+    );
+    for capabilities in ["CapEff", "CapPrm", "CapBnd", "CapAmb", "CapInh"] {
+        assert_eq!(value(capabilities), "0".repeat(16), "{name} keeps {capabilities}");
+    }
+    assert_eq!(value("NoNewPrivs"), "1", "{name}");
+    assert_eq!(value("Seccomp"), "2", "{name} runs without a filter");
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("a running process has mounts");
+    let root = mounts
+        .lines()
+        .find(|mount| mount.split(' ').nth(4) == Some("/"))
+        .expect("there is a root");
+    assert!(
+        root.split(' ')
+            .nth(5)
+            .is_some_and(|options| options.starts_with("ro")),
+        "{name}: {root}"
+    );
+    let resident = value("RssAnon");
+    let kibibytes: u64 = resident
+        .split(' ')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .expect("a number");
+    println!("{name} holds {resident} of its own at rest");
+    assert!(
+        kibibytes / 1_024 < REST_MIB_MAX,
+        "{name} holds {resident} at rest"
+    );
+}
+
+/// The firewall stands: what no arrow draws does not get through, and what one draws does.
+fn only_the_arrows_are_open(cluster: &Cluster) {
+    let reaches = |from: &str, to: &str, port: u16| {
+        let address = cluster.network.address(to);
+        let bash = format!("ip netns exec {} timeout 1 bash -c", cluster.network.of_pod(from));
+        let mut command = crate::command::line(&bash);
+        crate::command::output(command.arg(format!("exec 3<>/dev/tcp/{address}/{port}")))
+            .status
+            .success()
+    };
+    for (from, to, port) in [
+        ("web", "auth", 8080),
+        ("orders", "redis", 6379),
+        ("ingress", "web", 8080),
+    ] {
+        assert!(reaches(from, to, port), "{from} does not reach {to}:{port}");
+    }
+    for (from, to, port) in [
+        ("web", "redis", 6379),
+        ("web", "stripe-fake", 8080),
+        ("auth", "tickets", 8080),
+        ("ingress", "redis", 6379),
+        ("ingress", "expiration", 8080),
+        ("ingress", "web", 9090),
+        ("redis", "auth", 8080),
+    ] {
+        assert!(!reaches(from, to, port), "{from} reaches {to}:{port}");
+    }
+}
+
+/// A seller, a buyer, and in between the death of the service that decides about orders. The order's id.
+fn purchase(cluster: &mut Cluster) -> String {
+    let (seller, buyer) = (person(cluster, "seller"), person(cluster, "buyer"));
+    let page = eventually_blocking("the first page", SETTLE_MAX, || {
+        let page = seller.ask("GET", "/", &[]);
+        (page.status == 200).then_some(page)
+    });
+    assert!(page.body.contains("</html>"), "{page:?}");
+    seller.sign_up("seller@example.com");
+    buyer.sign_up("buyer@example.com");
+    let ticket = json!({ "title": "Two seats, row 7", "price": 45.50, "quantity": 2 });
+    let ticket = seller.send("POST", "/api/tickets", &ticket);
+    assert_eq!(ticket.status, 201, "{ticket:?}");
+    let order = buyer.send(
+        "POST",
+        "/api/orders",
+        &json!({ "ticketId": text(&ticket.json(), "id"), "price": 45.50 }),
+    );
+    assert_eq!(order.status, 201, "{order:?}");
+    let id = text(&order.json(), "id").to_owned();
+    let is = |wanted: &str| {
+        eventually_blocking(&format!("the order to be {wanted}"), SETTLE_MAX, || {
+            let order = buyer.ask("GET", &format!("/api/orders/{id}"), &[]);
+            (order.status == 200 && order.json()["status"] == wanted).then_some(())
+        });
+    };
+    is("awaiting:payment");
+    let payment = buyer.send("POST", "/api/payments", &json!({ "orderId": id }));
+    assert_eq!(payment.status, 201, "{payment:?}");
+
+    cluster.pod("orders").kill();
+    let away = buyer.ask("GET", &format!("/api/orders/{id}"), &[]);
+    assert!(away.status >= 500, "nobody answers for orders, and yet: {away:?}");
+    let card = [
+        "--data",
+        "number=4242424242424242",
+        "--data",
+        "expiry=12/34",
+        "--data",
+        "cvc=123",
+    ];
+    let paid = buyer.ask("POST", text(&payment.json(), "url"), &card);
+    assert!(paid.status < 400, "{paid:?}");
+    cluster.start("orders");
+    cluster.await_ready("orders");
+    is("complete");
+    let left = seller.ask(
+        "GET",
+        &format!("/api/tickets/{}", text(&ticket.json(), "id")),
+        &[],
+    );
+    assert_eq!(left.json()["available"], 1, "{left:?}");
+    for inside in ["/healthz", "/metrics", "/internal/status"] {
+        assert_eq!(
+            seller.ask("GET", inside, &[]).status,
+            404,
+            "{inside} is open to everybody"
+        );
+    }
+    id
+}
+
+/// The nightly job, once: it gets in with the operator's token, and leaves a whole backup on its volume.
+fn backup(cluster: &mut Cluster) {
+    cluster.start("backup");
+    let status = cluster.pod("backup").await_end(SETTLE_MAX);
+    assert!(status.success(), "{status}:\n{}", cluster.pod("backup").log());
+    let manifest = cluster.volumes().join("backups/backup-0/manifest.json");
+    assert!(manifest.is_file(), "there is no {}", manifest.display());
+}
