@@ -117,13 +117,14 @@ const ARROWS: &[(&str, &[&str])] = &[
             "testkit",
         ],
     ),
+    ("load", &["events", "orders", "service", "store"]),
 ];
 
 /// Outside crates that only one of ours may name.
 const ONLY_IN: &[(&str, &str)] = &[
     ("sled", "store"),
     ("redis", "bus"),
-    ("argon2", "auth"),
+    ("argon2", "auth or load"),
     ("jsonwebtoken", "session"),
     ("askama", "web or stripe-fake"),
     ("async-stripe", "payments"),

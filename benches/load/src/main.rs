@@ -1,0 +1,10 @@
+//! `boxoffice-bench`: the load harness.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    load::cli::main()
+}
