@@ -232,6 +232,8 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
             }
             entries_read = read.entries.len();
             self.hold(read.entries);
+            // A slow disk may take long over these: until then this consumer knows that it is behind.
+            self.note(true);
         }
         let mut consumed = self.settle().await?;
         consumed.read = entries_read;
@@ -239,10 +241,11 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
     }
 
     fn hold(&mut self, entries: Vec<Entry>) {
-        let items = entries
+        let items: Vec<Item> = entries
             .into_iter()
             .map(|entry| Item::read(entry, self.source, |event_type| self.handler.concerns(event_type)))
             .collect();
+        self.head = self.head.max(items.iter().filter_map(Item::position).max());
         self.held = Some(Batch {
             source: self.source,
             items: Arc::new(items),

@@ -43,7 +43,7 @@ pub(crate) struct Group {
     snapshot_key: String,
     /// The roll that was answered last.
     answered: Option<StreamId>,
-    /// The cursor was not stated on joining, because Redis was full; it is made up for as soon as there is room.
+    /// The cursor is still to be stated: it was set, or the roll was called, or Redis was full when it was joined.
     unstated: bool,
     block_millis: u64,
     pending_interval: Duration,
@@ -195,11 +195,17 @@ impl Group {
         .await
     }
 
-    /// States the cursor, as on joining.
-    pub(crate) async fn state(&mut self, cursor: Position) -> Result<(), BusError> {
+    /// States the cursor.
+    async fn state(&mut self, cursor: Position) -> Result<(), BusError> {
         let kind = RequestKind::Statement;
         requests::ask(&mut self.link, &self.requests_key, kind, self.group, cursor).await?;
         Ok(())
+    }
+
+    /// The cursor was set: it is stated with the next read.
+    pub(crate) fn state_anew(&mut self) {
+        self.unstated = true;
+        self.looked_at = None;
     }
 
     /// Where a whole snapshot for this group stands, if there is one.

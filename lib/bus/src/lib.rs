@@ -26,7 +26,7 @@
 //!   own events back from the stream before it serves ([`Recovery::adopt`], [`Relay::compared`]), or refuses.
 //! - A *reader* that events can't help any more, because the outbox does not keep them or because the source had to
 //!   begin a new epoch, gets a snapshot ([`Recovery::restate`], [`Recovery::restated`], [`Recovery::forsake`]).
-//! - A *dead letter* is applied late with [`replay`].
+//! - A *dead letter* is applied late with [`replay()`].
 //!
 //! # Metrics
 //! All counters are there from the start.

@@ -96,12 +96,13 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
         match applied {
             Ok(applied) => {
                 restating.applied(&page);
+                let consumed = self.tally_page(applied);
                 if page.is_last() {
                     self.end_snapshot(restating.at()).await?;
                 } else {
                     self.restating = Some(restating);
                 }
-                Ok(self.tally_page(applied))
+                Ok(consumed)
             }
             Err(TransactError::Refused(Unapplied::Entity(why))) => {
                 restating.tries += 1;
@@ -130,7 +131,7 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
         self.state = SourceState::Reading;
         self.group.begin_with_pending();
         // So that the relay does not take this reader for one in need, and makes no second one.
-        self.group.state(at).await?;
+        self.group.state_anew();
         self.group.drop_snapshot().await
     }
 
