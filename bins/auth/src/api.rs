@@ -139,7 +139,16 @@ async fn sign_up(State(app): State<App>, Json(new): Json<Credentials>) -> Result
     };
     // Looked up before the slow hash, and decided after it.
     if app.parts.store.read(|people| people.with_email(&email)).is_some() {
-        return Err(EmailInUse.into());
+        // Indexes are ahead of the disk by a batch, and a full disk takes that batch back. A refusal of the writer's
+        // is only answered once what it rests on is there for good.
+        let email = email.clone();
+        app.parts
+            .transact(move |tx| match tx.indexes().with_email(&email) {
+                Some(_) => Err(TransactError::Refused(EmailInUse)),
+                None => Ok(()),
+            })
+            .await
+            .or_problem()?;
     }
     // Nobody is registered who could not be signed in: the next try would find the address in use.
     app.keys.key().await?;

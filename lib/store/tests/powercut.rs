@@ -35,8 +35,8 @@ const SEED_VARIABLE: &str = "STORE_TEST_POWER_CUT_SEED";
 const CLIENTS: usize = 8;
 /// How many acknowledgements a life has to see, at least, before its power goes.
 const ACKNOWLEDGED_MIN: usize = 150;
-/// Now and then a row is so large that sled puts its page into a file of its own.
-const LARGE_NOTE_BYTES: usize = 60 * 1024;
+/// Now and then a row is as large as they come, so that sled puts a page of them into a file of its own.
+const LARGE_NOTE_BYTES: usize = 20 * 1024;
 const LARGE_NOTE_EVERY: u64 = 11;
 /// How long the process may take to write that much.
 const PATIENCE: Duration = Duration::from_secs(60);
