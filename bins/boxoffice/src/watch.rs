@@ -21,6 +21,9 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// How many facts are held in memory for it: some 50 MB.
 const FACTS_MAX: usize = 100_000;
 
+/// For how many rounds a system that was too large is left in peace.
+const ROUNDS_TOO_LARGE: u32 = 60;
+
 /// After how many rounds in which the very same is still on its way it is told of.
 const ROUNDS_STUCK: u32 = 3;
 
@@ -63,6 +66,8 @@ struct Watch {
     told: BTreeSet<Violation>,
     /// In how many rounds in a row each of these was on its way.
     on_its_way: BTreeMap<Violation, u32>,
+    /// For how many more rounds it is taken to be too large.
+    too_large_for: u32,
     said_too_large: bool,
 }
 
@@ -81,16 +86,22 @@ impl Watch {
         if self.at_rest.is_some() && self.at_rest == standing_now(remotes).await {
             return;
         }
+        if self.too_large_for > 0 {
+            self.too_large_for -= 1;
+            return;
+        }
         match collect_at_most(remotes, FACTS_MAX).await {
             Ok(Some(books)) => self.judge(&books),
-            Ok(None) if !self.said_too_large => {
-                self.said_too_large = true;
-                tracing::info!(
-                    facts_max = FACTS_MAX,
-                    "there is too much to compare while serving; `boxoffice verify` does it"
-                );
+            Ok(None) => {
+                self.too_large_for = ROUNDS_TOO_LARGE;
+                if !self.said_too_large {
+                    self.said_too_large = true;
+                    tracing::info!(
+                        facts_max = FACTS_MAX,
+                        "there is too much to compare while serving; `boxoffice verify` does it"
+                    );
+                }
             }
-            Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the invariants were not checked this time"),
         }
     }

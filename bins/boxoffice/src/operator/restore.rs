@@ -143,7 +143,8 @@ impl Restore {
             lines.push(
                 "At the next start each of these takes back from its stream what it has published since, and answers 503 \
                  until it has. If the stream does not have it, the service says so and does not serve; then restore again \
-                 with --accept-loss, or wait for Redis to be restored."
+                 with --accept-loss, or wait for Redis to be restored. Where neither a stream nor another service \
+                 remembers what came after the backup, nobody can tell that it is gone, and all goes on from the backup."
                     .to_owned(),
             );
         }

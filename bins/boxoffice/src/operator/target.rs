@@ -1,6 +1,7 @@
 //! What an operator's command is about: a running system, in one process or in several, or stores at rest.
 
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use events::Source;
@@ -31,7 +32,7 @@ pub(crate) struct Target {
         env = "BOXOFFICE_OPERATOR_TOKEN",
         hide_env_values = true
     )]
-    pub(crate) operator_token: Option<String>,
+    operator_token: Option<Token>,
 
     #[command(flatten)]
     urls: Urls,
@@ -50,6 +51,30 @@ struct Urls {
     expiration_url: Option<Authority>,
     #[arg(long, env = "PAYMENTS_URL", hide = true)]
     payments_url: Option<Authority>,
+}
+
+/// What an operator shows to be let in. Never printed.
+#[derive(Clone)]
+struct Token(String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+impl FromStr for Token {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        // Anything else can't stand in a header, and what is said about it must not repeat it.
+        let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("an operator's token is made of visible ASCII characters")
+        }
+    }
 }
 
 /// A service, by its name or by its name and address.
@@ -84,15 +109,21 @@ impl Target {
         if !apart.is_empty() {
             return Ok(Reached::Running(apart));
         }
+        let socket = self.data_dir.join(CONTROL_SOCKET);
+        // The socket first: looking at the lock holds it for a moment, in which a start would find it taken.
+        let connected = tokio::net::UnixStream::connect(&socket).await;
+        let Err(error) = connected else {
+            let over_socket = |source| Remote::over_socket(source, &socket);
+            return Ok(Reached::Running(
+                self.wanted().into_iter().map(over_socket).collect(),
+            ));
+        };
         match data_dir::locked_by(&self.data_dir)? {
-            LockedBy::Process(pid) => {
-                let socket = self.data_dir.join(CONTROL_SOCKET);
-                answers(&socket, &pid).await?;
-                let over_socket = |source| Remote::over_socket(source, &socket);
-                Ok(Reached::Running(
-                    self.wanted().into_iter().map(over_socket).collect(),
-                ))
-            }
+            LockedBy::Process(pid) => Err(OperatorError::NoControlSocket {
+                socket,
+                pid,
+                why: error.to_string(),
+            }),
             LockedBy::Nobody => Ok(Reached::AtRest(self.wanted())),
             LockedBy::Missing => Err(OperatorError::NoDirectory(self.data_dir.clone())),
         }
@@ -123,7 +154,8 @@ impl Target {
             let said = self.services.iter().find(|named| named.source == source);
             let address = said.and_then(|named| named.address.as_ref());
             let Authority(authority) = address.or_else(|| self.urls.of(source))?.clone();
-            Some(Remote::at_address(source, authority, self.operator_token.clone()))
+            let token = self.operator_token.clone().map(|Token(token)| token);
+            Some(Remote::at_address(source, authority, token))
         };
         self.wanted().into_iter().filter_map(remote).collect()
     }
@@ -139,18 +171,6 @@ impl Urls {
             Source::Payments => self.payments_url.as_ref(),
         }
     }
-}
-
-/// Whether whoever has the lock can be reached.
-async fn answers(socket: &Path, pid: &str) -> Result<(), OperatorError> {
-    let connected = tokio::net::UnixStream::connect(socket).await;
-    connected
-        .map(drop)
-        .map_err(|error| OperatorError::NoControlSocket {
-            socket: socket.to_owned(),
-            pid: pid.to_owned(),
-            why: error.to_string(),
-        })
 }
 
 impl FromStr for Named {

@@ -25,6 +25,7 @@ in_both_deployments!(
     what_was_published_since_the_backup_comes_back_from_the_streams,
     without_the_streams_it_refuses_and_only_the_operator_can_accept_the_loss,
     one_store_alone_begins_anew_and_the_others_follow,
+    all_stores_restored_without_any_stream_do_not_wait_for_each_other_for_ever,
 );
 
 async fn what_was_published_since_the_backup_comes_back_from_the_streams(deployment: Deployment) {
@@ -122,6 +123,31 @@ async fn one_store_alone_begins_anew_and_the_others_follow(deployment: Deploymen
     buyer.sees(&on_the_lost, "cancelled").await;
     buyer.buys(&kept).await;
     operator.finds_nothing_wrong();
+}
+
+/// Everybody was set back to the same moment, and nobody is left who knows more: either they say that the loss must be
+/// accepted, or they go on from there, in agreement.
+async fn all_stores_restored_without_any_stream_do_not_wait_for_each_other_for_ever(deployment: Deployment) {
+    let mut system = System::start(deployment, Options::redis_of_the_test()).await;
+    let (operator, backup) = (Operator::of(&system, deployment), Backup::new());
+    let (seller, buyer) = (Person::sign_up(&system).await, Person::sign_up(&system).await);
+    let ticket = seller.lists(2).await;
+    buyer.buys(&ticket).await;
+    operator.finds_nothing_wrong();
+    operator.does(&backup.command("backup --to")).expect(0, &[]);
+    system.kill();
+
+    Operator::of_stores(system.data_dir())
+        .does(&backup.command("restore --from"))
+        .expect(0, &[]);
+    flush(&mut system);
+    system.spawn_again();
+    eventually_blocking("it goes on, or says what to do", REFUSED_MAX, || {
+        let said = operator.does("verify --within 0s");
+        let goes_on = said.code == 0;
+        let refuses = said.code == 1 && said.out.contains("--accept-loss");
+        (goes_on || refuses).then_some(())
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
