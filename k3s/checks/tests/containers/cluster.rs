@@ -24,12 +24,13 @@ const INGRESS: &str = "ingress";
 pub(crate) struct Cluster {
     pub(crate) bundle: Bundle,
     secrets: SecretValues,
-    folder: TempDir,
-    pub(crate) network: Network,
     images: BTreeMap<String, Image>,
-    pods: BTreeMap<String, Pod>,
-    ingress: Option<Ingress>,
     starts: u32,
+    // Taken down in this order: what runs, what it ran in, and last the folder in which the runtime knows of it.
+    ingress: Option<Ingress>,
+    pods: BTreeMap<String, Pod>,
+    pub(crate) network: Network,
+    folder: TempDir,
 }
 
 /// The top of the repository.

@@ -56,7 +56,7 @@ pub(crate) fn of_container(
             "noNewPrivileges": container.at("/securityContext/allowPrivilegeEscalation") == Some(&json!(false)),
             // All of them are dropped, which the static checks see to.
             "capabilities": { "bounding": [], "effective": [], "permitted": [] },
-            "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 1_048_576, "soft": 1_048_576 }],
+            "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 16_384, "soft": 16_384 }],
         },
         "root": {
             "path": image.root,

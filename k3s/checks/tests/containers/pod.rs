@@ -162,10 +162,12 @@ impl Pod {
 
 impl Drop for Pod {
     fn drop(&mut self) {
-        // It may have ended already, and then there is nothing to delete.
-        drop(output(self.runc("delete --force").arg(&self.id)));
+        // It may have ended already, and then there is nobody to kill. Deleting comes last: a runtime whose container is
+        // deleted under it waits for ever.
+        drop(output(self.runc("kill").arg(&self.id).arg("KILL")));
         if let Err(error) = self.runtime.wait() {
             eprintln!("{} can't be waited for: {error}", self.id);
         }
+        drop(output(self.runc("delete --force").arg(&self.id)));
     }
 }
