@@ -88,6 +88,24 @@ async fn a_store_that_is_damaged_or_gone() {
     operator.does("verify").expect(1, &["orders"]);
 }
 
+/// A kill leaves a control socket behind on which nobody listens, and a store that opens all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_kill_has_left() {
+    let mut system = System::start(Deployment::OneProcess, Options::default()).await;
+    let (seller, buyer) = (Person::sign_up(&system).await, Person::sign_up(&system).await);
+    buyer.orders(&seller.lists(1).await).await;
+    system.kill();
+    assert!(system.data_dir().join("control.sock").exists());
+    let operator = Operator::of(&system, Deployment::OneProcess);
+    operator
+        .does("verify")
+        .expect(0, &["Nothing runs here", "1 orders", "Nothing is wrong."]);
+    system.start_again().await;
+    operator.finds_nothing_wrong();
+    system.terminate(STOP_MAX);
+    assert!(!system.data_dir().join("control.sock").exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_checked_says_what_to_do() {
     let dir = temp_dir();
