@@ -168,10 +168,11 @@ fn cancelled(reason: Option<CancelReason>, payment: PaymentState) -> Standing {
     use PaymentState as P;
     match payment {
         P::Closed | P::Failed | P::Refunded => Standing::Right,
-        P::Closing | P::FailedUnsettled => Standing::UnderWay,
+        // What was taken for an order that its owner has since lost for good goes back in the same way.
+        P::Closing | P::FailedUnsettled | P::Refunding => Standing::UnderWay,
         P::Opening | P::Open | P::Authorized | P::Lapsed => Standing::Behind,
-        P::Capturing | P::Captured | P::Refunding if was_accepted(reason) => Standing::Behind,
-        P::Capturing | P::Captured | P::Refunding => Standing::Never,
+        P::Capturing | P::Captured if was_accepted(reason) => Standing::Behind,
+        P::Capturing | P::Captured => Standing::Never,
     }
 }
 

@@ -96,6 +96,7 @@ fn i2_an_authorisation_that_is_not_voided_in_time() {
     for (state, word) in [
         (PaymentState::Closing, "closing"),
         (PaymentState::FailedUnsettled, "failed and not yet settled"),
+        (PaymentState::Refunding, "refunding"),
     ] {
         let orphan = with(books(OrderStatus::Cancelled), |fact| match fact {
             Fact::Payment(_) => Some(Fact::Payment(payment(state))),
