@@ -39,6 +39,8 @@ pub(crate) struct Standing<I: Indexes> {
     store: Store<I>,
     source: Source,
     recovery: Arc<dyn Recovery<I>>,
+    /// The store came out of a backup, or was stopped while it took its events back, before this process began.
+    restored: bool,
     /// All that is known elsewhere was in the store when it was last compared.
     settled: bool,
     compared: watch::Sender<bool>,
@@ -77,6 +79,7 @@ impl<I: Indexes> Standing<I> {
     pub(crate) fn new(bus: &Bus, store: Store<I>, source: Source, recovery: Arc<dyn Recovery<I>>) -> Self {
         Self {
             bus: bus.clone(),
+            restored: store.was_restored(),
             store,
             source,
             recovery,
@@ -154,7 +157,7 @@ impl<I: Indexes> Standing<I> {
 
     /// Nothing is missing that is known of. A store that does not serve yet does so now, or waits for its readers.
     fn settle(&mut self, readers: &Readers) -> Result<Verdict, RelayError> {
-        let restored = self.store.was_restored();
+        let restored = self.restored;
         if restored || matches!(self.store.status().state, State::Adopting { .. }) {
             let missing = readers.missing();
             let patience = Duration::from_secs(ROLL_SECONDS_MAX);
@@ -174,6 +177,7 @@ impl<I: Indexes> Standing<I> {
                     "the mark of the restoration can't be taken away: {error}"
                 ))
             })?;
+            self.restored = false;
         }
         self.settled = true;
         Ok(Verdict::Current)
@@ -222,7 +226,7 @@ impl<I: Indexes> Standing<I> {
         match history.own() {
             Some(Seen::Other) => return Err(self.fork(head)),
             // A store with the mark of a restoration can't have gone on by itself.
-            Some(Seen::Nowhere) if !self.store.was_restored() => {
+            Some(Seen::Nowhere) if !self.restored => {
                 return Err(self.refuse(&format!(
                     "{whose}, but its store ends at {head}, and the stream does not have that event any more, so that it \
                      can't be told whether they belong together"

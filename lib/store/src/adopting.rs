@@ -42,6 +42,7 @@ impl<I: Indexes> Store<I> {
         E: Send + 'static,
     {
         self.shared.health.check(Reader::Recovery)?;
+        self.mark_unfinished()?;
         self.hand_in(context, true, move |txn| {
             txn.adopt(entries)?;
             let head = txn.head();
@@ -74,6 +75,21 @@ impl<I: Indexes> Store<I> {
     /// restored: adopting nothing does no harm.
     pub fn was_restored(&self) -> bool {
         Mark::Restored.is_set(&self.shared.options.dir).unwrap_or(true)
+    }
+
+    /// From the first event that is taken back until the last, the store is one that was set back, however that came
+    /// about: killed in between, it must not serve after the next start only because Redis has been emptied meanwhile.
+    fn mark_unfinished(&self) -> Result<(), crate::StoreError> {
+        let dir = &self.shared.options.dir;
+        let marked = Mark::Restored.is_set(dir).and_then(|set| match set {
+            true => Ok(()),
+            false => Mark::Restored.set(dir, "it takes back what it has lost, and has not ended"),
+        });
+        marked.map_err(|error| {
+            crate::StoreError::Unavailable(
+                format!("it can't be marked as one that was set back: {error}").into(),
+            )
+        })
     }
 
     fn not_adopting(&self) -> crate::StoreError {

@@ -201,6 +201,23 @@ async fn a_store_with_the_mark_adopts_at_every_start_until_it_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_stopped_while_it_takes_its_events_back_goes_on_with_it_at_the_next_start() {
+    let lost = further(2).await;
+    let dir = tempfile::tempdir().unwrap();
+    let store: Bank = Store::open(options(dir.path())).unwrap();
+    store.begin_adopting("the stream is ahead of it");
+    assert!(!store.was_restored(), "nothing is taken back yet");
+    adopt(&store, &lost[..1]).await.unwrap();
+    close(store).await;
+    let store: Bank = Store::open(options(dir.path())).unwrap();
+    assert!(matches!(store.status().state, State::Adopting { .. }));
+    adopt(&store, &lost[1..]).await.unwrap();
+    store.end_adopting().unwrap();
+    assert!(!store.was_restored());
+    close(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_given_up_does_not_adopt_any_more() {
     let place = Place::new(Arc::new(Memory::default()));
     let store: Bank = Store::open(place.options()).unwrap();
