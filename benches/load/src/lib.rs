@@ -11,5 +11,16 @@
 //! that the other one may be loaded.
 
 pub mod cli;
+pub mod drive;
 pub mod http;
+pub mod market;
+pub mod meter;
 pub mod number;
+pub mod order;
+pub mod place;
+pub mod proc;
+pub mod record;
+pub mod scenario;
+pub mod scrape;
+pub mod system;
+pub mod user;
