@@ -5,6 +5,7 @@
     reason = "to plant one thing is to leave all others as they are"
 )]
 
+mod paid;
 mod planted;
 mod promised;
 mod timed;

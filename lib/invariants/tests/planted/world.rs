@@ -5,8 +5,8 @@ use events::{
     Timestamp, UserId, Version,
 };
 use invariants::{
-    Account, Books, Charge, Deadline, Fact, Hold, HoldState, Listing, Order, OrderReplica, Payment,
-    PaymentState, Reading, Ticket, TicketReplica, Tolerance, Violation, check,
+    Account, Books, Charge, Deadline, Fact, Hold, HoldState, Invariant, Listing, Order, OrderReplica,
+    Payment, PaymentState, Reading, Severity, Ticket, TicketReplica, Tolerance, Violation, check,
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_seconds(1_000_000);
@@ -221,4 +221,22 @@ pub(crate) fn sentences(found: &[Violation]) -> Vec<&str> {
         .iter()
         .map(|violation| violation.sentence.as_str())
         .collect()
+}
+
+/// The one violation of these books.
+#[track_caller]
+pub(crate) fn only(books: &Books, severity: Severity, invariant: Invariant, sentence: &str) {
+    let all = found(books);
+    assert_eq!(sentences(&all), [sentence]);
+    assert_eq!((all[0].severity, all[0].invariant), (severity, invariant));
+}
+
+/// That this is among what is found.
+#[track_caller]
+pub(crate) fn among(books: &Books, severity: Severity, invariant: Invariant, sentence: &str) {
+    let all = found(books);
+    let is_it = |violation: &&Violation| violation.sentence == sentence;
+    let it = all.iter().find(is_it);
+    let it = it.unwrap_or_else(|| panic!("not found in {:#?}", sentences(&all)));
+    assert_eq!((it.severity, it.invariant), (severity, invariant));
 }
