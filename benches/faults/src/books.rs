@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 
 use events::OrderId;
 use http::Method;
-use invariants::{Books, Charge, Fact, Page, Tolerance};
+use invariants::{Account, Books, Charge, Fact, Page, Tolerance};
 use serde_json::Value;
 use testkit::Client;
 
@@ -71,6 +71,22 @@ pub async fn collect(system: &System) -> Result<Books, String> {
     }
     books.facts.extend(charges(system).await?);
     Ok(books)
+}
+
+/// What a service says of its store as a whole, if it says anything now.
+pub async fn account(system: &System, part: Part) -> Option<Account> {
+    let client = Client::new(system.base(part)).with_bearer(OPERATOR_TOKEN);
+    let answer = client.get("/internal/books?limit=1").try_send().await.ok()?;
+    serde_json::from_slice::<Page>(&answer.body).ok()?.account
+}
+
+/// A backup of a service's store, taken while it serves.
+///
+/// # Panics
+/// When it is not given.
+pub async fn backup(system: &System, part: Part) -> Vec<u8> {
+    let client = Client::new(system.base(part)).with_bearer(OPERATOR_TOKEN);
+    client.get("/internal/backup").expect(200).await.body.to_vec()
 }
 
 /// Has every store read all its rows and compare them with its indexes; answers the hash of each one's rows.

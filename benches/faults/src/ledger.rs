@@ -130,6 +130,11 @@ impl Ledger {
         entries.tickets.insert(ticket.to_owned(), known);
     }
 
+    /// A listing that an operator gave up knowingly, with all that was in the store since its backup.
+    pub fn given_up(&self, ticket: &str) {
+        self.entries().tickets.remove(ticket);
+    }
+
     /// An order was answered 201.
     pub fn ordered(&self, order: &str, known: KnownOrder) {
         let mut entries = self.entries();

@@ -1,5 +1,7 @@
 //! The parts that the system is made of.
 
+use events::Source;
+
 /// A process of the system under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
@@ -46,6 +48,18 @@ impl Part {
             Self::Expiration => "expiration",
             Self::Payments => "payments",
             Self::Stripe => "stripe-fake",
+        }
+    }
+
+    /// As a source of events, if it is one.
+    pub fn source(self) -> Option<Source> {
+        match self {
+            Self::Auth => Some(Source::Auth),
+            Self::Tickets => Some(Source::Tickets),
+            Self::Orders => Some(Source::Orders),
+            Self::Expiration => Some(Source::Expiration),
+            Self::Payments => Some(Source::Payments),
+            Self::Stripe => None,
         }
     }
 

@@ -215,6 +215,36 @@ impl System {
         }
     }
 
+    /// Waits until a part, just spawned, serves, or says that it will not: by its last words, or by not being ready.
+    ///
+    /// # Panics
+    /// When it does neither in time (I8).
+    pub async fn serves_or_says_why_not(&self, part: Part, within: Duration) -> Result<(), String> {
+        let client = Client::new(self.base(part));
+        let begun = Instant::now();
+        let mut last = "it has not answered".to_owned();
+        while begun.elapsed() < within {
+            match client.get("/readyz").try_send().await {
+                Ok(answer) if answer.status.is_success() => return Ok(()),
+                Ok(answer) => last = answer.text(),
+                Err(_) => {
+                    let mut process = self.process(part);
+                    if process.ended().is_some() {
+                        process.wait(within);
+                        return Err(process.printed());
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(KEEPER_MILLIS)).await;
+        }
+        assert!(
+            last.contains("store"),
+            "{} neither serves nor says why not within {within:?}: {last}",
+            part.name()
+        );
+        Err(last)
+    }
+
     /// The redis-server.
     pub fn redis(&self) -> MutexGuard<'_, RedisServer> {
         self.0.redis.lock().unwrap_or_else(PoisonError::into_inner)

@@ -107,6 +107,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "events",
             "failpoint",
             "invariants",
+            "store",
             "service",
             "auth",
             "tickets",

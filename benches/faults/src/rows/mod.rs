@@ -10,12 +10,14 @@ use crate::stage::Stage;
 
 mod clocks;
 mod crowd;
+mod damage;
 mod disk;
 mod killed;
 mod link;
 mod points;
 mod redis;
 mod restarts;
+mod restored;
 mod stream;
 
 /// What a row does.
@@ -78,8 +80,12 @@ rows! {
     25 "many-pieces" "5,000 orders of 500 pieces, at once" => crowd::of_many_pieces,
     26 "all-restarted" "all services restarted every 5 s under load" => restarts::all_again_and_again,
     27 "second-process" "a second process on a store in use" => restarts::second_process,
+    28 "store-damaged" "a store's file cut or with flipped bits" => damage::each_service,
+    29 "restored-with-streams" "a backup restored, the streams still there" => restored::with_the_streams,
+    29 "restored-without-streams" "a backup restored, Redis wiped" => restored::without_the_streams,
     30 "sigterm" "SIGTERM under load" => restarts::told_to_stop,
     33 "redis-or-stripe-gone" "Redis or Stripe down" => restarts::others_gone,
+    34 "empty-store-late" "an empty store after the outboxes were trimmed" => restored::too_late_for_the_outboxes,
 }
 
 impl Row {

@@ -58,6 +58,10 @@ rows! {
     row_25_many_pieces = "many-pieces",
     row_26_all_restarted = "all-restarted",
     row_27_second_process = "second-process",
+    row_28_store_damaged = "store-damaged",
+    row_29_restored_with_streams = "restored-with-streams",
+    row_29_restored_without_streams = "restored-without-streams",
     row_30_sigterm = "sigterm",
     row_33_redis_or_stripe_gone = "redis-or-stripe-gone",
+    row_34_empty_store_late = "empty-store-late",
 }

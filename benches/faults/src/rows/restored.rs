@@ -1,0 +1,196 @@
+//! Rows in which a store is not what it was: an old backup in its place, or nothing at all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use events::{Source, Timestamp};
+use store::RestoreOptions;
+
+use crate::books;
+use crate::judge::settle;
+use crate::market::{Market, Mix};
+use crate::part::Part;
+use crate::report::Outcome;
+use crate::rows::pause;
+use crate::stage::Stage;
+use crate::system::{Setup, System};
+
+/// How many people buy at once.
+const PEOPLE: usize = 8;
+
+/// How long a service may take to say that it can't take back what it has lost.
+const REFUSED_SECONDS_MAX: u64 = 15;
+
+/// Outboxes keep events for seven days; this far forward their services' clocks are put.
+const EIGHT_DAYS_MILLIS: i64 = 8 * 24 * 3_600 * 1_000;
+
+/// How long the outboxes may take to be trimmed once everything in them is too old.
+const TRIMMED_SECONDS_MAX: u64 = 90;
+
+fn source(part: Part) -> Source {
+    part.source().expect("a service is a source of events")
+}
+
+fn now() -> Timestamp {
+    service::Clock::new().now()
+}
+
+/// Puts a backup in the place of a killed service's store.
+fn put_back(system: &System, part: Part, backup: &[u8], accept_loss: bool) {
+    let options = RestoreOptions {
+        accept_loss,
+        ..RestoreOptions::new(source(part), now())
+    };
+    if let Err(error) = store::restore(backup, &system.store_dir(part), &options) {
+        panic!("the backup of {} can't be restored: {error}", part.name());
+    }
+}
+
+/// Row 29: each service's store in turn, and then all of them, are as old as a backup; the streams are still there.
+pub(super) async fn with_the_streams(stage: Stage) -> Outcome {
+    let (bought, rounds) = stage.size((12, 1), (150, 4));
+    let system = System::start(&Setup::default()).await;
+    let market = Market::open(&system, PEOPLE, Setup::default().hold_seconds, stage.seed).await;
+    let (mut restorations, mut verdict) = (0, crate::judge::Verdict::default());
+    for _ in 0..rounds {
+        let purchases = market.purchases(Mix::NO_DEADLINES);
+        purchases.reach(bought).await;
+        // Taken while people buy, one after another: they are of different moments.
+        let mut backups = BTreeMap::new();
+        for part in Part::SERVICES {
+            backups.insert(part, books::backup(&system, part).await);
+        }
+        purchases.reach(bought * 2).await;
+        purchases.finish().await;
+        // What the relay has not published lies on the disk that is given up, and nowhere else.
+        settle(&system, &market, Instant::now()).await;
+        let alone = Part::SERVICES.map(|part| vec![part]);
+        for victims in alone.into_iter().chain([Part::SERVICES.to_vec()]) {
+            for part in &victims {
+                system.kill(*part);
+            }
+            for part in &victims {
+                put_back(&system, *part, &backups[part], false);
+            }
+            for part in &victims {
+                system.spawn(*part);
+            }
+            let healed = Instant::now();
+            for part in &victims {
+                system.part_ready(*part).await;
+            }
+            market.purchase_all(PEOPLE, Mix::NO_DEADLINES).await;
+            verdict = settle(&system, &market, healed).await;
+            restorations += victims.len();
+            let names: Vec<&str> = victims.iter().map(|part| part.name()).collect();
+            stage.say(&format!("{} restored", names.join(", ")));
+        }
+    }
+    Outcome {
+        done: format!(
+            "{restorations} stores, each alone and all at once; all adopted what they had published"
+        ),
+        kills: system.kills(),
+        verdict,
+    }
+}
+
+/// Row 29: the same without the streams: it refuses and says what to do; only then the loss is accepted.
+pub(super) async fn without_the_streams(stage: Stage) -> Outcome {
+    let bought = stage.size(10, 100);
+    let system = System::start(&Setup::default()).await;
+    let market = Market::open(&system, PEOPLE, Setup::default().hold_seconds, stage.seed).await;
+    market.purchase_all(bought, Mix::NO_DEADLINES).await;
+    settle(&system, &market, Instant::now()).await;
+    let backup = books::backup(&system, Part::Tickets).await;
+    let lost = market.list(1).await.expect("a listing is answered 201");
+    let order = market.order(0, &lost).await.expect_taken();
+    market.cancel(0, &order).await;
+    settle(&system, &market, Instant::now()).await;
+
+    system.kill(Part::Tickets);
+    put_back(&system, Part::Tickets, &backup, false);
+    system.redis_command(&["FLUSHALL"]);
+    system.spawn(Part::Tickets);
+    let within = Duration::from_secs(REFUSED_SECONDS_MAX);
+    let said = system.serves_or_says_why_not(Part::Tickets, within).await;
+    let said = said.expect_err("a store that has lost what others have applied must not serve");
+    assert!(said.contains("accept-loss"), "it does not say what to do: {said}");
+
+    // The operator gives up what was in it since the backup.
+    system.kill(Part::Tickets);
+    put_back(&system, Part::Tickets, &backup, true);
+    market.ledger().given_up(&lost);
+    system.spawn(Part::Tickets);
+    let healed = Instant::now();
+    system.part_ready(Part::Tickets).await;
+    market.purchase_all(bought, Mix::NO_DEADLINES).await;
+    let verdict = settle(&system, &market, healed).await;
+    Outcome {
+        done: "tickets refused and said what to do; with --accept-loss all agreed on its next epoch"
+            .to_owned(),
+        kills: system.kills(),
+        verdict,
+    }
+}
+
+/// Row 34: a service begins with an empty store when the outboxes that it reads keep nothing any more.
+pub(super) async fn too_late_for_the_outboxes(stage: Stage) -> Outcome {
+    let bought = stage.size(10, 200);
+    let system = System::start(&Setup::default()).await;
+    let market = Market::open(&system, PEOPLE, Setup::default().hold_seconds, stage.seed).await;
+    // Nothing runs out: the expiration service has published nothing, so that it may begin anew.
+    market.purchase_all(bought, Mix::NO_DEADLINES).await;
+    settle(&system, &market, Instant::now()).await;
+    for part in Part::SERVICES {
+        system.kill(part);
+    }
+    fs::remove_dir_all(system.store_dir(Part::Expiration)).expect("a temporary directory can be changed");
+    system.redis_command(&["FLUSHALL"]);
+    let later = EIGHT_DAYS_MILLIS.to_string();
+    let others = Part::SERVICES
+        .into_iter()
+        .filter(|part| *part != Part::Expiration);
+    for part in others.clone() {
+        system.spawn_with(part, "BOXOFFICE_CLOCK_OFFSET_MS", &later);
+    }
+    for part in others {
+        system.part_ready(part).await;
+    }
+    // Eight days later everybody has to sign in again.
+    for person in market.buyers().iter().chain(market.sellers()) {
+        person.clone().signed_in_again().await;
+    }
+    let removed = trimmed(&system, Part::Orders).await;
+    system.spawn_with(Part::Expiration, "BOXOFFICE_CLOCK_OFFSET_MS", &later);
+    let healed = Instant::now();
+    system.part_ready(Part::Expiration).await;
+    market.purchase_all(bought, Mix::NO_DEADLINES).await;
+    let verdict = settle(&system, &market, healed).await;
+    Outcome {
+        done: format!(
+            "expiration came when the first {removed} events of orders were gone, and was given a snapshot"
+        ),
+        kills: system.kills(),
+        verdict,
+    }
+}
+
+/// Waits until a service's outbox has forgotten its beginning; how many events are gone.
+async fn trimmed(system: &System, part: Part) -> u64 {
+    let begun = Instant::now();
+    loop {
+        let account = books::account(system, part).await;
+        if let Some(account) = account.filter(|account| account.oldest > 1) {
+            return account.oldest - 1;
+        }
+        let waited = begun.elapsed();
+        assert!(
+            waited < Duration::from_secs(TRIMMED_SECONDS_MAX),
+            "the outbox of {} still keeps everything after {waited:?}",
+            part.name()
+        );
+        pause(100).await;
+    }
+}
