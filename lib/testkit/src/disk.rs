@@ -1,7 +1,7 @@
 //! A disk under a directory that can lose its power, be slow, be full, or lie.
 //!
 //! The directory is an ordinary one. Processes that are started with [`Disk::env`] have a small library between them
-//! and their files (`shim.c`, compiled when it is needed), which writes down every change and every sync. After they
+//! and their files (`shim/`, compiled when it is needed), which writes down every change and every sync. After they
 //! have been killed, [`Disk::cut_power`] makes of the directory what a power cut at that moment could have left:
 //! everything that was synced, and of the rest what a seed chooses. [`Disk::history`] looks back at any earlier
 //! moment in the same way, without touching the directory.
@@ -41,8 +41,11 @@ use crate::chance::Chance;
 use crate::process::ProcessBuilder;
 use crate::temp_dir;
 
-/// The library's source.
-const SHIM: &str = include_str!("disk/shim.c");
+/// The library's source: what it writes down and how, and the functions of libc that it stands in for.
+const SHIM: &str = concat!(
+    include_str!("disk/shim/journal.c"),
+    include_str!("disk/shim/calls.c")
+);
 /// How large the settings that the library maps are.
 const CONTROL_BYTES: u64 = 6 * 8;
 

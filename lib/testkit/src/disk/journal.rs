@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::image::Image;
 use super::replay::Moment;
 
-/// What comes before the paths and the data of each record; `struct header` of shim.c.
+/// What comes before the paths and the data of each record; `struct header` of shim/journal.c.
 const HEADER_BYTES: usize = 4 + 1 + 1 + 2 + 2 + 2 + 4 + 8 + 8 + 8;
 
 /// What is set in a record of an opened file.
@@ -131,7 +131,7 @@ impl Record {
     }
 }
 
-/// The kinds of records, as shim.c numbers them.
+/// The kinds of records, as shim/journal.c numbers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Open,
@@ -159,7 +159,7 @@ impl Kind {
             8 => Self::MakeDir,
             9 => Self::Link,
             10 => Self::Amend,
-            other => panic!("shim.c and journal.rs disagree: there is no record of kind {other}"),
+            other => panic!("shim/journal.c and journal.rs disagree: there is no record of kind {other}"),
         }
     }
 }
@@ -253,7 +253,7 @@ fn split(bytes: &[u8]) -> Vec<Raw> {
         assert_eq!(
             data.end,
             from + total,
-            "shim.c and journal.rs disagree on the size of a record"
+            "shim/journal.c and journal.rs disagree on the size of a record"
         );
         records.push(Raw {
             kind: Kind::of(kind),
