@@ -11,16 +11,18 @@ use crate::stall::Stall;
 use crate::world::{World, token, with_key};
 
 const AT_ONCE: usize = 2_000;
-/// What a loaded machine with two cores may add to a bound.
-const SLACK: Duration = Duration::from_secs(4);
+/// Where nobody gets through, fewer show the same.
+const AT_ONCE_IN_VAIN: usize = 500;
+/// What a machine with two cores, on which other tests run, may add to a bound.
+const SLACK: Duration = Duration::from_secs(8);
 /// How much more memory a later round may leave behind than the first one.
 const GROWTH_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// All at once, each over a connection of its own; how each was answered, and how long the slowest one took.
-async fn crowd(ann: &Client, text: &str) -> (Vec<Answer>, Duration) {
+async fn crowd(ann: &Client, at_once: usize, text: &str) -> (Vec<Answer>, Duration) {
     let started = Instant::now();
     let mut asking = JoinSet::new();
-    for _ in 0..AT_ONCE {
+    for _ in 0..at_once {
         let (ann, note) = (ann.clone(), json!({ "text": text }));
         asking.spawn(async move { (ann.post("/notes", &note).send().await, started.elapsed()) });
     }
@@ -56,7 +58,7 @@ async fn two_thousand_at_once_on_a_slow_disk_are_all_answered() {
     let slow = Stall::each_batch(&notes.client, Duration::from_secs(1));
     let mut resident_after_first = 0;
     for round in 0..3 {
-        let (responses, slowest) = crowd(&ann, "slow").await;
+        let (responses, slowest) = crowd(&ann, AT_ONCE, "slow").await;
         assert!(slowest < TRANSACTION_ANSWER_MAX + SLACK, "{slowest:?}");
         let (done, refused) = (count(&responses, 201), count(&responses, 503));
         assert_eq!(done + refused, AT_ONCE, "every answer is one or the other");
@@ -86,7 +88,7 @@ async fn a_disk_that_hangs_keeps_nobody_waiting() {
     let path = format!("/notes/{}", known.field("id"));
     let hang = Stall::for_now(&notes.client).await;
 
-    let (crowd, reading) = tokio::join!(crowd(&ann, "hang"), async {
+    let (crowd, reading) = tokio::join!(crowd(&ann, AT_ONCE_IN_VAIN, "hang"), async {
         let started = Instant::now();
         notes.client.get(&path).expect(200).await;
         started.elapsed()
@@ -94,7 +96,7 @@ async fn a_disk_that_hangs_keeps_nobody_waiting() {
     let (responses, slowest) = crowd;
     assert!(reading < SLACK, "reads go on beside the disk: {reading:?}");
     assert!(slowest < TRANSACTION_ANSWER_MAX + SLACK, "{slowest:?}");
-    assert_eq!(count(&responses, 503), AT_ONCE);
+    assert_eq!(count(&responses, 503), AT_ONCE_IN_VAIN);
     for response in &responses {
         assert!(response.header("retry-after").is_some(), "{}", response.text());
         // None of them had begun, so that it is known of each that nothing was changed.
