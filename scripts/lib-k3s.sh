@@ -63,6 +63,8 @@ need_manifest_tools() {
     need_kubectl
     need_python_tool BOXOFFICE_KUBERNETES_VALIDATE kubernetes-validate 1.37.0
     need_python_tool BOXOFFICE_CHECKOV checkov 3.3.30
+    command -v "${BOXOFFICE_PROMTOOL:-promtool}" >/dev/null || install_packages prometheus \
+        || fail "promtool is missing: it checks the alert rules. Install it (Debian: apt-get install prometheus) and run this again."
 }
 
 # A program of a Python package, installed into a folder of its own where it is missing. $1 names the variable that says where.
@@ -127,9 +129,15 @@ operator_job() {
     command -v jq >/dev/null || install_packages jq || fail "jq is missing. Install it (Debian: apt-get install jq) and run this again."
     kubectl --namespace "$NAMESPACE" create job "$job" --from cronjob/backup --dry-run=client --output json \
         | jq '.spec.backoffLimit = 0 | .spec.ttlSecondsAfterFinished = 3600 | del(.spec.template.spec.initContainers)
-            | .spec.template.spec.containers[0].args = $ARGS.positional' --args "$@" \
+            | .spec.template.spec.containers[0].args = $arguments' --argjson arguments "$(json_list "$@")" \
         | kubectl apply --filename - >/dev/null
     finish_job "$job"
+}
+
+# Words as a JSON list. (jq would take those that begin with dashes for its own.)
+json_list() {
+    [ $# -gt 0 ] || { printf '[]'; return; }
+    printf '%s\n' "$@" | jq --raw-input . | jq --slurp --compact-output .
 }
 
 # Waits for a job, shows what it logged, and fails as it fails.

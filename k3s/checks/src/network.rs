@@ -84,7 +84,7 @@ fn arrows(bundle: &Bundle) -> BTreeSet<Arrow> {
     }
     if bundle
         .of_kind("NetworkPolicy")
-        .any(|policy| policy.name() == "monitoring")
+        .any(|policy| policy.name().starts_with("monitoring"))
     {
         for service in SERVICES {
             draw("the monitoring", service, 8080);

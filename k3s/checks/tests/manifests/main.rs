@@ -4,5 +4,6 @@
 
 mod broken;
 mod commands;
+mod monitoring;
 mod overlays;
 mod tools;

@@ -9,8 +9,11 @@ use manifests::{Bundle, Program, Programs, Secrets};
 /// sleeps, on by default), and a recent one. Exact: without the third number the checker takes none, and says nothing.
 pub(crate) const KUBERNETES_VERSIONS: &[&str] = &["1.30.0", "1.35.0"];
 
-/// The overlays that can be applied by themselves.
-pub(crate) const OVERLAYS: &[&str] = &["laptop", "production", "production-external-redis"];
+/// All overlays.
+pub(crate) const OVERLAYS: &[&str] = &["laptop", "production", "production-external-redis", MONITORING];
+
+/// The overlay that is applied beside one of the others.
+const MONITORING: &str = "monitoring";
 
 /// The programs that images are made of.
 const PROGRAMS: &[&str] = &[
@@ -76,7 +79,13 @@ pub(crate) fn render(folder: &Path) -> String {
 
 /// An overlay, rendered and read, with the Secrets that the script makes for it.
 pub(crate) fn bundle(overlay: &str) -> Bundle {
-    let rendered = render(&root().join("k3s/overlays").join(overlay));
+    let mut rendered = render(&root().join("k3s/overlays").join(overlay));
+    let mut overlay = overlay;
+    if overlay == MONITORING {
+        // It is applied beside another one, and only makes sense with what that one brings.
+        overlay = "laptop";
+        rendered = render(&root().join("k3s/overlays").join(overlay)) + "---\n" + &rendered;
+    }
     Bundle::parse(overlay, &rendered, secrets(overlay)).expect("what kustomize renders is YAML")
 }
 
