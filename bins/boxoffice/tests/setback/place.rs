@@ -31,7 +31,7 @@ pub(crate) struct Place<I: Indexes, H> {
 impl<I: Indexes, H: Recovery<I>> Place<I, H> {
     pub(crate) fn new(source: Source, handler: H) -> Self {
         let dir = testkit::temp_dir();
-        let store = Store::open(Options::new(source, &dir.path().join("store"))).unwrap();
+        let store = Store::open(Options::new(source, dir.path().join("store"))).unwrap();
         Self {
             source,
             stream: Stream {

@@ -261,41 +261,41 @@ impl World {
 
     async fn deliver_somewhere(&mut self) -> bool {
         match self.chance.below(6) {
-            0 => self.to_tickets().await,
-            1 => self.to_payments().await,
-            2 => self.to_expiration().await,
-            3 => self.from_tickets().await,
-            4 => self.from_payments().await,
-            _ => self.from_expiration().await,
+            0 => self.tickets_hear_orders().await,
+            1 => self.payments_hear_orders().await,
+            2 => self.expiration_hears_orders().await,
+            3 => self.orders_hear_tickets().await,
+            4 => self.orders_hear_payments().await,
+            _ => self.orders_hear_expiration().await,
         }
     }
 
-    async fn to_tickets(&mut self) -> bool {
+    async fn tickets_hear_orders(&mut self) -> bool {
         let (from, to) = (&self.orders, &mut self.tickets);
         to.hears(from.source, &from.stream, || from.stated()).await
     }
 
-    async fn to_payments(&mut self) -> bool {
+    async fn payments_hear_orders(&mut self) -> bool {
         let (from, to) = (&self.orders, &mut self.payments);
         to.hears(from.source, &from.stream, || from.stated()).await
     }
 
-    async fn to_expiration(&mut self) -> bool {
+    async fn expiration_hears_orders(&mut self) -> bool {
         let (from, to) = (&self.orders, &mut self.expiration);
         to.hears(from.source, &from.stream, || from.stated()).await
     }
 
-    async fn from_tickets(&mut self) -> bool {
+    async fn orders_hear_tickets(&mut self) -> bool {
         let (from, to) = (&self.tickets, &mut self.orders);
         to.hears(from.source, &from.stream, || from.stated()).await
     }
 
-    async fn from_payments(&mut self) -> bool {
+    async fn orders_hear_payments(&mut self) -> bool {
         let (from, to) = (&self.payments, &mut self.orders);
         to.hears(from.source, &from.stream, || from.stated()).await
     }
 
-    async fn from_expiration(&mut self) -> bool {
+    async fn orders_hear_expiration(&mut self) -> bool {
         let (from, to) = (&self.expiration, &mut self.orders);
         to.hears(from.source, &from.stream, || from.stated()).await
     }
@@ -334,12 +334,12 @@ impl World {
             let mut moved = false;
             for _ in 0..ROUNDS_MAX {
                 let heard = [
-                    self.to_tickets().await,
-                    self.to_payments().await,
-                    self.to_expiration().await,
-                    self.from_tickets().await,
-                    self.from_payments().await,
-                    self.from_expiration().await,
+                    self.tickets_hear_orders().await,
+                    self.payments_hear_orders().await,
+                    self.expiration_hears_orders().await,
+                    self.orders_hear_tickets().await,
+                    self.orders_hear_payments().await,
+                    self.orders_hear_expiration().await,
                 ];
                 if heard == [false; 6] {
                     break;
