@@ -51,11 +51,15 @@ pub struct Plan {
 /// What a run is told of while it goes on.
 pub trait Watcher: Send {
     /// The warm-up is over: what is measured begins.
-    fn begins(&mut self) {}
+    fn begins(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
     /// A measured second has gone by.
     fn second(&mut self, number: u64, second: &Second);
     /// The window is over: what is measured ends.
-    fn ends(&mut self) {}
+    fn ends(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Nobody watches.
@@ -73,11 +77,11 @@ pub struct Driven {
 }
 
 /// Lets users act until the plan's time is over.
-pub async fn drive<S: Scenario>(
+pub async fn drive<S: Scenario, W: Watcher>(
     scenario: &Arc<S>,
     place: &Place,
     plan: &Plan,
-    watcher: &mut dyn Watcher,
+    watcher: &mut W,
 ) -> Driven {
     let start = Instant::now();
     let begin = start + plan.warm_up;
@@ -96,14 +100,14 @@ pub async fn drive<S: Scenario>(
         users.spawn(act(user, scenario, turns, over));
     }
     sleep_until(begin.into()).await;
-    watcher.begins();
+    watcher.begins().await;
     let seconds = whole(plan.measured.as_secs_f64()).max(1);
     for number in 1..=seconds {
         let until = begin + plan.measured.mul_f64(float(number) / float(seconds));
         sleep_until(until.into()).await;
         watcher.second(number, &recorder.tick());
     }
-    watcher.ends();
+    watcher.ends().await;
     if plan.pace == Pace::Closed {
         over.store(true, Ordering::Relaxed);
     }

@@ -82,6 +82,18 @@ impl Meter {
         }
     }
 
+    /// CPU of the system's processes since the beginning, up to now, in milliseconds; the load generator is left out.
+    pub fn system_cpu_ms(&self) -> f64 {
+        let me = std::process::id();
+        let of_system = self.watched.iter().filter(|process| process.pid != me);
+        of_system
+            .filter_map(|process| {
+                let begun = self.begun.get(&process.pid)?;
+                Some((proc::taken(process.pid)?.cpu_ms - begun.cpu_ms).max(0.0))
+            })
+            .sum()
+    }
+
     /// What each cost, for so many operations.
     pub fn costs(&self, operations: f64) -> Vec<Cost> {
         let cost = |process: &Watched| {

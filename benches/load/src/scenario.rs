@@ -2,6 +2,7 @@
 
 pub mod browse;
 pub mod create;
+pub mod expiry;
 pub mod mix;
 pub mod purchase;
 pub mod reserve;
