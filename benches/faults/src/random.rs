@@ -32,7 +32,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.chance.number()
     }
 
@@ -42,7 +42,7 @@ impl Random {
     /// When nothing is below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "nothing is below zero");
-        self.next() % bound
+        self.number() % bound
     }
 
     /// A number from `low` to `high`, both included.
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_sequence_and_forks_differ() {
-        let draw = |mut random: Random| (0..4).map(|_| random.next()).collect::<Vec<_>>();
+        let draw = |mut random: Random| (0..4).map(|_| random.number()).collect::<Vec<_>>();
         assert_eq!(draw(Random::new(7)), draw(Random::new(7)));
         let root = Random::new(7);
         assert_ne!(draw(root.fork(0)), draw(root.fork(1)));

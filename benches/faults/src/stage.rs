@@ -40,7 +40,7 @@ impl Stage {
         // Each row chooses for itself, so that it makes the same choices alone and among all.
         let own = row
             .bytes()
-            .fold(seed, |seed, byte| Random::new(seed ^ u64::from(byte)).next());
+            .fold(seed, |seed, byte| Random::new(seed ^ u64::from(byte)).number());
         Self {
             form,
             seed: own,

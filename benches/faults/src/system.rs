@@ -68,7 +68,7 @@ impl Setup {
 
     /// One more variable for one part.
     #[must_use]
-    pub fn env(mut self, part: Part, name: &str, value: impl ToString) -> Self {
+    pub fn env(mut self, part: Part, name: &str, value: &impl ToString) -> Self {
         self.environment.push((part, name.to_owned(), value.to_string()));
         self
     }

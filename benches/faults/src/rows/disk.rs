@@ -62,10 +62,10 @@ impl Disked {
             })
             .collect();
         let setup = disks.iter().fold(setup, |setup, (part, disk)| {
-            let setup = setup.env(*part, "BOXOFFICE_DATA_DIR", disk.dir().display());
+            let setup = setup.env(*part, "BOXOFFICE_DATA_DIR", &disk.dir().display());
             let env = disk.env().into_iter();
             env.fold(setup, |setup, (name, value)| {
-                setup.env(*part, name, value.display())
+                setup.env(*part, name, &value.display())
             })
         });
         Self {
@@ -183,7 +183,7 @@ pub(super) async fn without_power(stage: Stage) -> Outcome {
         }
         system.kill_redis();
         for (_, disk) in &mut disks {
-            disk.cut_power(random.next());
+            disk.cut_power(random.number());
         }
         cut_redis(system.redis().dir(), &mut random);
         system.redis().restart();

@@ -189,7 +189,7 @@ async fn linked(setup: Setup, seed: u64) -> (System, Vec<(Part, Proxy)>) {
         .map(|(part, seed)| (part, Proxy::seeded(target, seed)))
         .collect();
     let setup = proxies.iter().fold(setup, |setup, (part, proxy)| {
-        setup.env(*part, "REDIS_URL", format!("redis://{}", proxy.address()))
+        setup.env(*part, "REDIS_URL", &format!("redis://{}", proxy.address()))
     });
     (System::start_on(redis, &setup).await, proxies)
 }

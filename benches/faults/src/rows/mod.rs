@@ -12,6 +12,7 @@ mod clocks;
 mod crowd;
 mod damage;
 mod disk;
+mod groups;
 mod killed;
 mod link;
 mod points;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use failpoint::Point;
 use serde_json::Value;
-use testkit::{Client, Reply};
+use testkit::Client;
 use tokio::task::JoinSet;
 
 use crate::books::state_hashes;
@@ -14,6 +14,7 @@ use crate::judge::settle;
 use crate::market::{Market, Mix};
 use crate::part::Part;
 use crate::report::Outcome;
+use crate::rows::groups::{all_read, deliver_again, ids_read, items, stream};
 use crate::rows::pause;
 use crate::stage::Stage;
 use crate::system::{Setup, System};
@@ -48,10 +49,6 @@ const READINGS: [(Part, Part); 5] = [
     (Part::Expiration, Part::Orders),
 ];
 
-fn stream(source: Part) -> String {
-    format!("events:{}", source.name())
-}
-
 /// Row 11: a reader stands still, its stream is trimmed past it, it goes on.
 pub(super) async fn trimmed(stage: Stage) -> Outcome {
     let (wanted, strikes_min) = stage.size((50, 5), (500, 40));
@@ -79,64 +76,6 @@ pub(super) async fn trimmed(stage: Stage) -> Outcome {
         kills: 0,
         verdict,
     }
-}
-
-/// The groups of a stream.
-fn groups_of(system: &System, stream: &str) -> Vec<String> {
-    let Reply::Array(groups) = system.redis_command(&["XINFO", "GROUPS", stream]) else {
-        return Vec::new();
-    };
-    let name = |group: &Reply| match group {
-        Reply::Array(fields) => fields.get(1).and_then(Reply::text).map(str::to_owned),
-        _ => None,
-    };
-    groups.iter().filter_map(name).collect()
-}
-
-/// Sets every group of every stream back to its beginning: everything is delivered again.
-fn deliver_again(system: &System) -> usize {
-    let mut groups = 0;
-    for source in Part::SERVICES {
-        let stream = stream(source);
-        if system.redis_command(&["EXISTS", &stream]).integer() != Some(1) {
-            continue;
-        }
-        for group in groups_of(system, &stream) {
-            system.redis_command(&["XGROUP", "SETID", &stream, &group, "0"]);
-            groups += 1;
-        }
-    }
-    groups
-}
-
-/// Whether every group has read to its stream's end.
-fn all_read(system: &System) -> bool {
-    Part::SERVICES.into_iter().all(|source| {
-        let stream = stream(source);
-        if system.redis_command(&["EXISTS", &stream]).integer() != Some(1) {
-            return true;
-        }
-        let last = system.redis_command(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"]);
-        let last = match &last {
-            Reply::Array(entries) => match entries.first() {
-                Some(Reply::Array(entry)) => entry.first().and_then(Reply::text).map(str::to_owned),
-                _ => None,
-            },
-            _ => None,
-        };
-        let Reply::Array(groups) = system.redis_command(&["XINFO", "GROUPS", &stream]) else {
-            return true;
-        };
-        groups.iter().all(|group| {
-            let Reply::Array(fields) = group else { return false };
-            let value = |name: &str| {
-                let at = fields.iter().position(|field| field.text() == Some(name))?;
-                fields.get(at + 1)
-            };
-            value("last-delivered-id").and_then(Reply::text) == last.as_deref()
-                && value("pending").and_then(Reply::integer) == Some(0)
-        })
-    })
 }
 
 /// Row 16: every event is delivered five times, and at rest twice more, after which no state has changed.
@@ -345,11 +284,7 @@ pub(super) async fn claimed(stage: Stage) -> Outcome {
         let group = reader.name();
         let claimed =
             system.redis_command(&["XAUTOCLAIM", &stream, group, "another", "0", "0", "COUNT", "1000"]);
-        if let Reply::Array(parts) = &claimed
-            && let Some(Reply::Array(entries)) = parts.get(1)
-        {
-            taken += entries.len();
-        }
+        taken += items(&claimed).get(1).map_or(0, |entries| items(entries).len());
         let read = [
             "XREADGROUP",
             "GROUP",
@@ -379,22 +314,4 @@ pub(super) async fn claimed(stage: Stage) -> Outcome {
         kills: 0,
         verdict,
     }
-}
-
-/// The ids in the reply of XREADGROUP for one stream.
-fn ids_read(reply: &Reply) -> Vec<String> {
-    let Reply::Array(streams) = reply else {
-        return Vec::new();
-    };
-    let Some(Reply::Array(stream)) = streams.first() else {
-        return Vec::new();
-    };
-    let Some(Reply::Array(entries)) = stream.get(1) else {
-        return Vec::new();
-    };
-    let id = |entry: &Reply| match entry {
-        Reply::Array(parts) => parts.first().and_then(Reply::text).map(str::to_owned),
-        _ => None,
-    };
-    entries.iter().filter_map(id).collect()
 }
