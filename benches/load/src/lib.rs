@@ -10,8 +10,11 @@
 //! It is not part of the product and is never linked into it. It sends load to this machine only, unless it is told
 //! that the other one may be loaded.
 
+pub mod catalog;
 pub mod cli;
+pub mod compare;
 pub mod drive;
+pub mod html;
 pub mod http;
 pub mod invariants;
 pub mod limits;
@@ -28,5 +31,9 @@ pub mod results;
 pub mod run;
 pub mod scenario;
 pub mod scrape;
+pub mod search;
+pub mod suite;
 pub mod system;
+pub mod table;
+pub mod targets;
 pub mod user;

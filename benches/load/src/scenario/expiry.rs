@@ -35,7 +35,16 @@ const FOLLOW_SECONDS_MAX: u64 = 60;
 pub struct Holds {
     market: Market,
     listings: Arc<Vec<Listing>>,
-    followed: Mutex<Vec<(Placed, String)>>,
+    clock: Clock,
+    followed: Mutex<Followed>,
+}
+
+/// Those who wait for an order's end, and the deadlines that they wait for.
+#[derive(Debug, Default)]
+struct Followed {
+    waiting: JoinSet<Result<Duration, String>>,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -54,10 +63,11 @@ impl Holds {
     ///
     /// # Errors
     /// When they can't be listed.
-    pub async fn prepare(market: &Market, listings: usize) -> Result<Self, MarketError> {
+    pub async fn prepare(market: &Market, listings: usize, clock: &Clock) -> Result<Self, MarketError> {
         Ok(Self {
             market: market.clone(),
             listings: Arc::new(market.list(listings.max(1), PIECES_MAX).await?),
+            clock: clock.clone(),
             followed: Mutex::default(),
         })
     }
@@ -67,31 +77,16 @@ impl Holds {
         Arc::clone(&self.listings)
     }
 
-    /// The last deadline of those that are waited for.
-    pub fn last_deadline(&self) -> Option<Timestamp> {
+    /// The first and the last deadline of those that are waited for.
+    pub fn deadlines(&self) -> Option<(Timestamp, Timestamp)> {
         let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        followed
-            .iter()
-            .filter_map(|(order, _)| order.expires_at.parse().ok())
-            .max()
-    }
-
-    /// The first deadline of those that are waited for.
-    pub fn first_deadline(&self) -> Option<Timestamp> {
-        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        followed
-            .iter()
-            .filter_map(|(order, _)| order.expires_at.parse().ok())
-            .min()
+        Some((followed.first?, followed.last?))
     }
 
     /// Waits for the end of each followed order. Answers how late they were, and what went wrong with how many.
-    pub async fn lateness(&self, clock: &Clock) -> (Line, Vec<String>) {
+    pub async fn lateness(&self) -> (Line, Vec<String>) {
         let followed = std::mem::take(&mut *self.followed.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut following = JoinSet::new();
-        for (order, cookie) in followed {
-            following.spawn(follow(self.market.place.clone(), clock.clone(), order, cookie));
-        }
+        let mut following = followed.waiting;
         let (mut late, mut wrong) = (Line::new("late"), Vec::new());
         while let Some(ended) = following.join_next().await {
             match ended {
@@ -138,8 +133,19 @@ impl Scenario for Holds {
         let at = usize::try_from(number).unwrap_or(0) % self.listings.len();
         let placed = order::place(user, cookie, &self.listings[at]).await?;
         if number.is_multiple_of(FOLLOWED_ONE_OF) {
+            let Ok(deadline) = placed.expires_at.parse::<Timestamp>() else {
+                return Err(user.wrong("an order's expiresAt is no time"));
+            };
+            let wait = follow(
+                self.market.place.clone(),
+                self.clock.clone(),
+                placed,
+                cookie.clone(),
+            );
             let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-            followed.push((placed, cookie.clone()));
+            followed.first = followed.first.min(Some(deadline)).or(Some(deadline));
+            followed.last = followed.last.max(Some(deadline));
+            followed.waiting.spawn(wait);
         }
         Ok(())
     }
