@@ -54,8 +54,13 @@ need_cluster() {
     if [ -z "${KUBECONFIG:-}" ] && [ ! -e "$HOME/.kube/config" ] && [ -r /etc/rancher/k3s/k3s.yaml ]; then
         export KUBECONFIG=/etc/rancher/k3s/k3s.yaml
     fi
-    kubectl version --request-timeout=10s >/dev/null 2>&1 \
+    local said version
+    said=$(kubectl version --request-timeout=10s 2>/dev/null) \
         || fail "No cluster answers. Start k3s (systemctl start k3s), or name another cluster in KUBECONFIG, and run this again."
+    # A preStop that sleeps, without a shell in the image, is understood since then.
+    version=$(printf '%s\n' "$said" | sed -n 's/^Server Version: v\([0-9]*\.[0-9]*\).*/\1/p')
+    [ "$(printf '1.30\n%s\n' "${version:-1.30}" | sort -V | head -n 1)" = 1.30 ] \
+        || fail "The cluster is Kubernetes $version; 1.30 or newer is needed. Upgrade it and run this again."
 }
 
 # What the tests of the manifests call.

@@ -12,6 +12,7 @@ mod bundle;
 mod network;
 mod object;
 mod places;
+mod pod_references;
 mod pods;
 mod programs;
 mod references;
@@ -27,6 +28,7 @@ pub use secrets::{Secrets, SecretsError};
 /// Everything that is wrong, each in a sentence that begins with what it is about.
 pub fn check(bundle: &Bundle, programs: &Programs) -> Vec<String> {
     let mut wrong = references::check(bundle);
+    wrong.extend(pod_references::check(bundle));
     wrong.extend(programs::check(bundle, programs));
     wrong.extend(pods::check(bundle));
     wrong.extend(places::check(bundle));

@@ -2,8 +2,10 @@
 //! linter, and for everything that both of them miss (see the crate). Then a folder of manifests with one error each, all
 //! of which must be found.
 
+mod backup;
 mod broken;
 mod commands;
 mod monitoring;
 mod overlays;
+mod paper;
 mod tools;
