@@ -72,6 +72,21 @@ need_manifest_tools() {
         || fail "promtool is missing: it checks the alert rules. Install it (Debian: apt-get install prometheus) and run this again."
 }
 
+# What runs the images in the tests: a container runtime with its default seccomp profile, namespaces, a firewall, and nginx in
+# the place of the ingress controller. It takes root.
+need_container_tools() {
+    local missing=()
+    command -v runc >/dev/null || missing+=(runc)
+    command -v nft >/dev/null || missing+=(nftables)
+    command -v ip >/dev/null || missing+=(iproute2)
+    command -v nginx >/dev/null || missing+=(nginx-light)
+    command -v curl >/dev/null || missing+=(curl)
+    [ -e /usr/share/containers/seccomp.json ] || missing+=(golang-github-containers-common)
+    [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}" \
+        || fail "${missing[*]} can't be installed: they run the images. Install them and run this again."
+    [ "$(id -u)" -eq 0 ] || fail "Running the images takes root: network namespaces and a container runtime. Run this as root."
+}
+
 # A program of a Python package, installed into a folder of its own where it is missing. $1 names the variable that says where.
 need_python_tool() {
     local variable=$1 package=$2 version=$3 folder="$TARGET_DIR/tools/$2"
@@ -135,7 +150,7 @@ operator_job() {
     kubectl --namespace "$NAMESPACE" create job "$job" --from cronjob/backup --dry-run=client --output json \
         | jq '.spec.backoffLimit = 0 | .spec.ttlSecondsAfterFinished = 3600 | del(.spec.template.spec.initContainers)
             | .spec.template.spec.containers[0].args = $arguments' --argjson arguments "$(json_list "$@")" \
-        | kubectl apply --filename - >/dev/null
+        | kubectl --namespace "$NAMESPACE" apply --filename - >/dev/null
     finish_job "$job"
 }
 

@@ -32,7 +32,7 @@ fn jobs_of_operators_are_whole() {
         assert_eq!(jobs.len(), 1, "{script}: {jobs:#?}");
         let file = paper.path().join("job.yaml");
         fs::write(&file, jobs[0].to_string()).expect("a file can be written");
-        let wrong = tools::against_schema(&file, tools::KUBERNETES_VERSIONS[0]);
+        let wrong = tools::against_schema(&[file], tools::KUBERNETES_VERSIONS[0]);
         assert!(wrong.is_empty(), "{script}: {wrong:#?}\n{:#}", jobs[0]);
         let pod = &jobs[0]["spec"]["template"]["spec"];
         let arguments: Vec<&str> = pod["containers"][0]["args"]

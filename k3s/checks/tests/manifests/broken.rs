@@ -156,7 +156,7 @@ fn every_planted_error_is_found() {
                 .map(|object| format!("---\n{}\n", object.value()))
                 .collect();
             std::fs::write(&file, documents).expect("a file can be written");
-            tools::against_schema(&file, tools::KUBERNETES_VERSIONS[0])
+            tools::against_schema(&[file], tools::KUBERNETES_VERSIONS[0])
         } else {
             check(&bundle, &programs)
         };

@@ -1,5 +1,7 @@
 //! The overlays as they are: nothing may be wrong with them.
 
+use std::path::{Path, PathBuf};
+
 use manifests::{check, parse_documents};
 
 use crate::tools::{self, KUBERNETES_VERSIONS, OVERLAYS};
@@ -16,19 +18,22 @@ fn nothing_is_wrong_with_any_overlay() {
 #[test]
 fn every_overlay_holds_to_the_schemas_of_kubernetes() {
     let folder = testkit::temp_dir();
-    for overlay in OVERLAYS {
-        let file = folder.path().join(format!("{overlay}.yaml"));
+    let files = write_overlays(folder.path());
+    for version in KUBERNETES_VERSIONS {
+        let wrong = tools::against_schema(&files, version);
+        assert!(wrong.is_empty(), "Kubernetes {version}:\n{}", wrong.join("\n"));
+    }
+}
+
+/// Every overlay, rendered into a file of its name.
+fn write_overlays(folder: &Path) -> Vec<PathBuf> {
+    let write = |overlay: &&str| {
+        let file = folder.join(format!("{overlay}.yaml"));
         let rendered = tools::render(&tools::root().join("k3s/overlays").join(overlay));
         std::fs::write(&file, rendered).expect("a file can be written");
-        for version in KUBERNETES_VERSIONS {
-            let wrong = tools::against_schema(&file, version);
-            assert!(
-                wrong.is_empty(),
-                "{overlay}, Kubernetes {version}:\n{}",
-                wrong.join("\n")
-            );
-        }
-    }
+        file
+    };
+    OVERLAYS.iter().map(write).collect()
 }
 
 #[test]
@@ -44,10 +49,7 @@ fn the_linter_finds_nothing_but_what_is_explained() {
             "--config-file",
         ])
         .arg(tools::root().join("k3s/checkov.yaml"));
-    for overlay in OVERLAYS {
-        let file = folder.path().join(format!("{overlay}.yaml"));
-        let rendered = tools::render(&tools::root().join("k3s/overlays").join(overlay));
-        std::fs::write(&file, rendered).expect("a file can be written");
+    for file in write_overlays(folder.path()) {
         checkov.arg("--file").arg(file);
     }
     let output = tools::run(checkov);

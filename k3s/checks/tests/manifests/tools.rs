@@ -118,7 +118,7 @@ pub(crate) fn programs() -> Programs {
 }
 
 /// What the schemas of Kubernetes say against manifests, for one version; nothing when they hold.
-pub(crate) fn against_schema(file: &Path, version: &str) -> Vec<String> {
+pub(crate) fn against_schema(files: &[PathBuf], version: &str) -> Vec<String> {
     let mut validate = tool(
         "BOXOFFICE_KUBERNETES_VALIDATE",
         "kubernetes-validate/bin/kubernetes-validate",
@@ -126,7 +126,7 @@ pub(crate) fn against_schema(file: &Path, version: &str) -> Vec<String> {
     );
     validate
         .args(["--strict", "--kubernetes-version", version])
-        .arg(file);
+        .args(files);
     let output = run(validate);
     let said =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
