@@ -51,7 +51,7 @@ pub fn taken(pid: u32) -> Option<Taken> {
     })
 }
 
-/// A process and all that it has started, by name. Shells that only hold something are left out.
+/// A process and all that it has started, by name. Left out are shells and what they hold pipes open with.
 pub fn family(root: u32) -> Vec<Watched> {
     let all: Vec<(u32, Stat)> = entries("/proc")
         .into_iter()
@@ -67,8 +67,8 @@ pub fn family(root: u32) -> Vec<Watched> {
     }
     let named = known.into_iter().filter_map(|pid| {
         let (_, stat) = all.iter().find(|(found, _)| *found == pid)?;
-        let is_shell = matches!(stat.name.as_str(), "sh" | "bash" | "dash");
-        (!is_shell).then(|| Watched {
+        let is_helper = matches!(stat.name.as_str(), "sh" | "bash" | "dash" | "cat");
+        (!is_helper).then(|| Watched {
             name: stat.name.clone(),
             pid,
         })
