@@ -111,7 +111,8 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
     /// The consumer of `source`'s events for `service`, whose store this is. There must be only one.
     pub fn new(bus: Bus, store: Store<I>, source: Source, service: Source, handler: Arc<H>) -> Self {
         instruments::consumer(source, service);
-        let group = Group::new(&bus, source, service);
+        let own = store.clone();
+        let group = Group::new(&bus, source, service, move || own.was_restored());
         let consumer = Self {
             bus,
             store,

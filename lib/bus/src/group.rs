@@ -37,6 +37,7 @@ pub(crate) struct Group {
     link: Link,
     source: Source,
     group: Source,
+    restored: Box<dyn Fn() -> bool + Send + Sync>,
     key: String,
     requests_key: String,
     roll_key: String,
@@ -85,12 +86,20 @@ enum Phase {
 
 impl Group {
     /// The group of the service `group` on the stream of `source`; not connected yet.
-    pub(crate) fn new(bus: &Bus, source: Source, group: Source) -> Self {
+    ///
+    /// `restored` says whether the group's own store comes out of a backup and has not taken back what it lost.
+    pub(crate) fn new(
+        bus: &Bus,
+        source: Source,
+        group: Source,
+        restored: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
         let answer_max = Duration::from_millis(READ_BLOCK_MILLIS + ANSWER_SECONDS_MAX * 1_000);
         Self {
             link: Link::new(bus.clone(), answer_max),
             source,
             group,
+            restored: Box::new(restored),
             key: bus.keys().events(source),
             requests_key: bus.keys().requests(source),
             roll_key: bus.keys().roll(source),
@@ -197,7 +206,11 @@ impl Group {
 
     /// States the cursor.
     async fn state(&mut self, cursor: Position) -> Result<(), BusError> {
-        let kind = RequestKind::Statement;
+        let kind = if (self.restored)() {
+            RequestKind::Recollection
+        } else {
+            RequestKind::Statement
+        };
         requests::ask(&mut self.link, &self.requests_key, kind, self.group, cursor).await?;
         Ok(())
     }

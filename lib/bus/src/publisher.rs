@@ -265,7 +265,7 @@ impl<I: Indexes> Publisher<I> {
     fn take(&mut self, request: Request) {
         self.readers.hear(&request);
         let heard = self.requests_heard.is_some_and(|heard| request.id <= heard);
-        if request.kind == RequestKind::Statement || heard {
+        if request.kind != RequestKind::Resend || heard {
             return;
         }
         let from = request.cursor.seq.next();

@@ -1,9 +1,10 @@
 //! What consumers ask of a source's relay, in a small stream of its own.
 //!
-//! There are two kinds, because being behind is no reason to be sent anything: what is next may still stand
+//! There are two main kinds, because being behind is no reason to be sent anything: what is next may still stand
 //! in the stream. A **statement** ("this is how far I am") is made on every (re)connect and never makes the
 //! relay append; it lets a source whose store is older than its readers find out. A **resend** is asked for
 //! only when the consumer has seen that what is next will not come by itself: the stream goes on beyond it.
+//! A **recollection** is a statement of a consumer whose own store comes out of a backup: it is only as new as that.
 
 use events::{Epoch, Position, Seq, Source};
 use redis::{Value, cmd};
@@ -22,6 +23,8 @@ const REQUESTS_READ_MAX: usize = 256;
 pub(crate) enum RequestKind {
     /// It says how far it is.
     Statement,
+    /// It says how far it was once: its own store comes out of a backup, and has not taken back what it lost.
+    Recollection,
     /// It lacks what comes after its cursor.
     Resend,
 }
@@ -39,6 +42,7 @@ impl RequestKind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Statement => "statement",
+            Self::Recollection => "recollection",
             Self::Resend => "resend",
         }
     }
@@ -109,6 +113,7 @@ pub(crate) async fn wait(
 fn request(mut entry: Entry) -> Option<Request> {
     let kind = match entry.take("kind")?.as_str() {
         "statement" => RequestKind::Statement,
+        "recollection" => RequestKind::Recollection,
         "resend" => RequestKind::Resend,
         _ => return None,
     };

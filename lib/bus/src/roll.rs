@@ -116,6 +116,13 @@ impl Readers {
         self.expected.iter().copied().filter(missing).collect()
     }
 
+    /// Whether nobody is left who could know more than a store that comes out of a backup: all readers have spoken
+    /// since the roll was called, and each of them comes out of a backup itself.
+    pub(crate) fn only_recollect(&self) -> bool {
+        let recollects = |(_, word): (Source, Word)| word.kind == RequestKind::Recollection;
+        self.missing().is_empty() && self.answers().all(recollects)
+    }
+
     /// Whose groups the stream must have.
     pub(crate) fn expected(&self) -> &[Source] {
         &self.expected
@@ -181,6 +188,15 @@ mod tests {
         readers.hear(&request(9, Source::Tickets, at(1, 90)));
         assert!(readers.missing().is_empty());
         assert_eq!(readers.answers().count(), 2, "its own word is no answer");
+        assert!(!readers.only_recollect());
+        for (millis, group, only) in [(10, Source::Tickets, false), (11, Source::Payments, true)] {
+            let kind = RequestKind::Recollection;
+            readers.hear(&Request {
+                kind,
+                ..request(millis, group, at(1, 5))
+            });
+            assert_eq!(readers.only_recollect(), only);
+        }
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(crate) struct Standing<I: Indexes> {
     known: Option<(Position, String)>,
     /// The stream itself has shown what was missing; without it, only the readers can tell.
     led: bool,
+    /// The stream has something of this source at all.
+    streamed: bool,
     /// What the operator was told, if nothing can be done.
     refused: Option<String>,
     taken: TakenBack,
@@ -87,6 +89,7 @@ impl<I: Indexes> Standing<I> {
             compared: watch::Sender::new(false),
             known: None,
             led: false,
+            streamed: false,
             refused: None,
             taken: TakenBack::default(),
         }
@@ -118,6 +121,7 @@ impl<I: Indexes> Standing<I> {
         let head = *self.store.durable().borrow();
         if let Some(tail) = tail {
             self.led |= tail.position.is_some_and(|position| position > head);
+            self.streamed |= tail.position.is_some();
             self.compare_tail(tail, head)?;
         }
         let stream_ends = tail.and_then(|tail| tail.position);
@@ -171,6 +175,13 @@ impl<I: Indexes> Standing<I> {
                     names.join(", ")
                 ));
                 return Ok(Verdict::Waits);
+            }
+            if restored && !self.streamed && readers.only_recollect() && self.store.status().head.0 > 0 {
+                return Err(self.refuse(&format!(
+                    "the store of {} comes out of a backup, its stream is gone, and all who read it come out of one as well, \
+                     so that nobody can tell what it has published since",
+                    self.source
+                )));
             }
             self.store.end_adopting().map_err(|error| {
                 RelayError::Adopt(format!(

@@ -287,6 +287,24 @@ async fn a_restored_store_whose_stream_is_gone_refuses_when_its_readers_speak() 
     running.stop().await;
 }
 
+/// A backup of everything, and no stream: whoever speaks knows no more than the store itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_store_among_restored_readers_refuses_when_its_stream_is_gone() {
+    let (mut system, _) = with_backup_at_ten(10).await;
+    let backup = system.backup().await;
+    system.redis.command(&["FLUSHALL"]);
+    system.restore(&backup, false);
+    std::fs::write(system.dirs.1.path().join("restored"), "by a test").unwrap();
+    let running = system.run();
+    eventually("it refuses", CONVERGED, || async {
+        let trouble = system.bus.status().relay_trouble?;
+        (trouble.contains("nobody can tell") && trouble.contains("--accept-loss")).then_some(())
+    })
+    .await;
+    assert!(matches!(system.expiration.status().state, State::Old { .. }));
+    running.stop().await;
+}
+
 /// A backup, and the streams are there: the readers need not be heard, if they do not speak.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_store_that_the_stream_has_shown_the_way_does_not_wait_for_ever() {
@@ -332,8 +350,9 @@ async fn what_shows_only_later_is_taken_back_as_well() {
         "nothing is known yet"
     );
     system.redis.resume();
-    eventually("it has everything", 2 * CONVERGED, || async {
-        (system.kept() == (1..=20).collect::<Vec<_>>()).then_some(())
+    eventually("it has everything, and serves", 2 * CONVERGED, || async {
+        let serves = matches!(system.expiration.status().state, State::Serving);
+        (serves && system.kept() == (1..=20).collect::<Vec<_>>()).then_some(())
     })
     .await;
     system.publish([21]).await;
