@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::drive::{Pace, Plan, drive};
+use crate::drive::{DRAIN_SECONDS_MAX, Pace, Plan, drive};
 use crate::limits::{ARGON2ID, BARE_HTTP, GROUP_COMMIT};
 use crate::market::{Listing, Market, MarketError};
 use crate::meter::Meter;
@@ -186,6 +186,7 @@ impl Kind {
             },
             warm_up: Duration::from_secs_f64(warm_up),
             measured: Duration::from_secs_f64(seconds),
+            drain: Duration::from_secs(DRAIN_SECONDS_MAX),
         }
     }
 

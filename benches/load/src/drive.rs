@@ -20,8 +20,8 @@ use crate::scenario::Scenario;
 use crate::user::User;
 use pacer::Pacer;
 
-/// How long what is under way at the end may take to end.
-const DRAIN_SECONDS_MAX: u64 = 15;
+/// How long what is under way at the end may usually take to end.
+pub const DRAIN_SECONDS_MAX: u64 = 15;
 
 /// How the load is made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,6 +46,8 @@ pub struct Plan {
     pub warm_up: Duration,
     /// What is measured.
     pub measured: Duration,
+    /// How long what is under way at the end may take to end.
+    pub drain: Duration,
 }
 
 /// What a run is told of while it goes on.
@@ -111,9 +113,7 @@ pub async fn drive<S: Scenario, W: Watcher>(
     if plan.pace == Pace::Closed {
         over.store(true, Ordering::Relaxed);
     }
-    let drained = timeout(Duration::from_secs(DRAIN_SECONDS_MAX), async {
-        while users.join_next().await.is_some() {}
-    });
+    let drained = timeout(plan.drain, async { while users.join_next().await.is_some() {} });
     if drained.await.is_err() {
         over.store(true, Ordering::Relaxed);
         let hanging = u64::try_from(users.len()).unwrap_or(u64::MAX);

@@ -112,6 +112,7 @@ async fn at_once(
         },
         warm_up: Duration::ZERO,
         measured: Duration::from_secs_f64(seconds),
+        drain: named.plan.drain,
     };
     let placed = bench.run(&Named { plan, ..*named }, &scenario).await;
     let Some((first, last)) = scenario.deadlines() else {

@@ -81,6 +81,7 @@ pub(super) async fn measure(each: Duration, connections: usize) -> Result<Limit,
         pace: Pace::Closed,
         warm_up: each / 4,
         measured: each,
+        drain: each,
     };
     let driven = drive(&Arc::new(Hello), &Place::at(base), &plan, &mut ()).await;
     // It ends by itself once its standard input is closed; waiting for it leaves no zombie behind.

@@ -35,6 +35,7 @@ async fn driven(pace: Pace, connections: usize, stall: Stall) -> Driven {
         pace,
         warm_up: Duration::from_millis(100),
         measured: MEASURED,
+        drain: Duration::from_secs(2),
     };
     drive(&Arc::new(Ask), &place, &plan, &mut ()).await
 }
