@@ -125,7 +125,7 @@ impl Person {
     ///
     /// # Panics
     /// When they are not let in.
-    pub async fn signed_in_again(self) -> Self {
+    async fn signed_in_again(self) -> Self {
         let account = self.account();
         let answer = self.insist(Wish::post("/api/users/signin", Some(&account), ACCOUNT_KEY));
         let answer = answer.await.expect("a sign-in is answered");

@@ -50,7 +50,7 @@ pub(super) async fn flushed(stage: Stage) -> Outcome {
     let harm = Harm {
         wanted,
         strikes_min,
-        every_millis: stage.size((300, 900), (1_500, 4_000)),
+        every_millis: stage.size((300, 900), (3_000, 6_000)),
     };
     let strike = |system: &System, _: usize| {
         system.redis_command(&["FLUSHALL"]);
