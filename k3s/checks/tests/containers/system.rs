@@ -37,6 +37,7 @@ fn all_images_run_as_their_manifests_say_and_a_purchase_survives_a_kill() {
     only_the_arrows_are_open(&cluster);
     let order = purchase(&mut cluster);
     backup(&mut cluster);
+    an_accepted_request_is_answered(&mut cluster, &order);
 
     for name in &programs {
         let ours = cluster.container(name).program().is_some();
@@ -211,6 +212,44 @@ fn purchase(cluster: &mut Cluster) -> String {
         );
     }
     id
+}
+
+/// Somebody waits for an order to change while the service is told to stop: it answers before it goes.
+fn an_accepted_request_is_answered(cluster: &mut Cluster, order: &str) {
+    let (buyer, path) = (person(cluster, "buyer"), format!("/api/orders/{order}"));
+    let version = buyer.ask("GET", &path, &[]).json()["version"].clone();
+    let known = format!("If-None-Match: \"{version}\"");
+    let answer = std::thread::scope(|scope| {
+        let waiting =
+            scope.spawn(|| buyer.ask("GET", &path, &["--header", "Prefer: wait=30", "--header", &known]));
+        let pid = cluster.pod("orders").pid();
+        eventually_blocking("the request to arrive", SETTLE_MAX, || {
+            is_asked(pid).then_some(())
+        });
+        let (status, took) = cluster.pod("orders").terminate(STOP_MAX * 2);
+        assert!(
+            status.success() && took < STOP_MAX,
+            "orders ended with {status} after {took:?}"
+        );
+        waiting.join().expect("the request ends")
+    });
+    assert!(
+        [200, 304].contains(&answer.status),
+        "a request under way was dropped: {answer:?}"
+    );
+    cluster.start("orders");
+    cluster.await_ready("orders");
+}
+
+/// Whether somebody is connected to port 8080 of the network that a process is in. (nginx opens a connection a request.)
+fn is_asked(pid: u64) -> bool {
+    const PORT: &str = ":1F90";
+    const ESTABLISHED: &str = "01";
+    let sockets = fs::read_to_string(format!("/proc/{pid}/net/tcp")).expect("a running process has sockets");
+    sockets.lines().any(|socket| {
+        let columns: Vec<&str> = socket.split_whitespace().collect();
+        columns.get(1).is_some_and(|local| local.ends_with(PORT)) && columns.get(3) == Some(&ESTABLISHED)
+    })
 }
 
 /// The nightly job, once: it gets in with the operator's token, and leaves a whole backup on its volume.
