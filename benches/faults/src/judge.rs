@@ -50,6 +50,8 @@ pub struct Verdict {
     pub complete: usize,
     /// The slowest answer.
     pub slowest: Duration,
+    /// How often a service had not heard yet of something new, and said 404.
+    pub unheard: usize,
 }
 
 /// Polls until all is well.
@@ -88,6 +90,7 @@ pub async fn settle_within(system: &System, market: &Market, healed: Instant, wi
                 purchases: entries.finished,
                 complete,
                 slowest: entries.slowest,
+                unheard: entries.unheard,
             };
         }
         assert!(

@@ -2,7 +2,7 @@
 
 mod buyer;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,9 @@ const LISTINGS_OPEN_MAX: usize = 6;
 /// Before so many purchases of a hundred somebody new signs up.
 const NEWCOMERS_IN_100: u64 = 5;
 
-/// How often payments is asked about an order that it has not heard of, where that may be; each time it waits 2 s.
-const UNHEARD_TRIES_MAX: usize = 5;
+/// How long it may take until a service has heard of something, where nothing may come through for a while: as long as
+/// the contract takes an id for a new one.
+const UNHEARD_SECONDS_MAX: u64 = 60;
 
 /// Between two looks how far the purchases are.
 const LOOK_MILLIS: u64 = 20;
@@ -112,8 +113,8 @@ struct Inner {
     listings: AtomicUsize,
     /// So that the keys of two runs of purchases differ.
     keys: AtomicUsize,
-    /// How often payments is asked about an order that it says does not exist.
-    unheard_tries_max: AtomicUsize,
+    /// How long something that another service says does not exist is asked about again.
+    unheard_seconds_max: AtomicU64,
 }
 
 /// What became of an order.
@@ -165,16 +166,16 @@ impl Market {
             open: Mutex::default(),
             listings: AtomicUsize::new(0),
             keys: AtomicUsize::new(0),
-            unheard_tries_max: AtomicUsize::new(1),
+            unheard_seconds_max: AtomicU64::new(0),
         }))
     }
 
-    /// From now on payments may say a few times that an order does not exist that it has not heard of: where entries
-    /// are stolen from its group while nothing follows them, it can't know for a second or two that it is behind.
-    pub fn unheard_orders_are_asked_about_again(&self) {
-        self.0
-            .unheard_tries_max
-            .store(UNHEARD_TRIES_MAX, Ordering::Relaxed);
+    /// From now on a service may answer 404 about what another one has just acknowledged, for a while, and is asked
+    /// again: where nothing of it can come through, it can't know that it is behind, and the contract has it wait for
+    /// two seconds only. How often that was is shown.
+    pub fn what_is_new_may_be_unheard_of(&self) {
+        let seconds = &self.0.unheard_seconds_max;
+        seconds.store(UNHEARD_SECONDS_MAX, Ordering::Relaxed);
     }
 
     /// What was acknowledged.

@@ -51,13 +51,27 @@ pub fn head() -> String {
     )
 }
 
+impl Outcome {
+    /// What was done, and what clients had to bear beside it.
+    fn in_words(&self) -> String {
+        match self.verdict.unheard {
+            0 => self.done.clone(),
+            times => format!(
+                "{}; {times} times something new was not heard of yet (404)",
+                self.done
+            ),
+        }
+    }
+}
+
 impl Line {
     /// For the terminal.
     pub fn text(&self) -> String {
         let (number, name) = (self.row.number, self.row.name);
         match &self.result {
             Ok(outcome) => {
-                let Outcome { done, kills, verdict } = outcome;
+                let Outcome { kills, verdict, .. } = outcome;
+                let done = outcome.in_words();
                 format!(
                     "{number:<4} {name:<34} {:>9} {kills:>6} {:>12} {:>5} {:>8} {:>7.1} s  {done}",
                     verdict.purchases,
@@ -78,7 +92,8 @@ impl Line {
         let title = format!("{number} | {fault} (`{name}`)");
         match &self.result {
             Ok(outcome) => {
-                let Outcome { done, kills, verdict } = outcome;
+                let Outcome { kills, verdict, .. } = outcome;
+                let done = outcome.in_words();
                 format!(
                     "| {title} | {done} | {} | {kills} | {} | 0 | 0 | {:.1} s | passed |",
                     verdict.purchases,

@@ -85,9 +85,8 @@ impl BuyingClient {
     /// Orders one piece of this.
     pub(super) async fn order_of(&mut self, ticket: &str) -> Ordered {
         let wish = json!({ "ticketId": ticket, "price": PRICE });
-        let key = self.next_key();
         let person = self.person();
-        let Some(answer) = person.insist(Wish::post("/api/orders", Some(&wish), &key)).await else {
+        let Some(answer) = self.ask_until_heard_of(&person, "/api/orders", &wish).await else {
             return Ordered::Unanswered;
         };
         match answer.status.as_u16() {
@@ -149,12 +148,7 @@ impl BuyingClient {
     pub(super) async fn open_payment(&mut self, order: &str) -> Option<String> {
         let wish = json!({ "orderId": order });
         let person = self.person();
-        let mut answer = self.ask_for_payment(&person, &wish).await?;
-        let mut tries = 1;
-        while answer.status == 404 && tries < self.market.0.unheard_tries_max.load(Ordering::Relaxed) {
-            answer = self.ask_for_payment(&person, &wish).await?;
-            tries += 1;
-        }
+        let answer = self.ask_until_heard_of(&person, "/api/payments", &wish).await?;
         match answer.status.as_u16() {
             201 => {
                 self.ledger().payment_opened();
@@ -169,9 +163,18 @@ impl BuyingClient {
         }
     }
 
-    async fn ask_for_payment(&mut self, person: &Person, wish: &Value) -> Option<Answer> {
-        let key = self.next_key();
-        person.insist(Wish::post("/api/payments", Some(wish), &key)).await
+    /// A POST about something that was just made elsewhere. Where that may be, a 404 means "not heard of yet".
+    async fn ask_until_heard_of(&mut self, person: &Person, path: &str, wish: &Value) -> Option<Answer> {
+        let begun = Instant::now();
+        loop {
+            let key = self.next_key();
+            let answer = person.insist(Wish::post(path, Some(wish), &key)).await?;
+            let patience = Duration::from_secs(self.market.0.unheard_seconds_max.load(Ordering::Relaxed));
+            if answer.status != 404 || begun.elapsed() >= patience {
+                return Some(answer);
+            }
+            self.ledger().unheard_of();
+        }
     }
 
     async fn pay(&mut self, order: &str) {

@@ -199,6 +199,7 @@ pub(super) async fn cut(stage: Stage) -> Outcome {
     let (wanted, strikes_min) = stage.size((50, 6), (600, 60));
     let (system, proxies) = linked(Setup::default().hold(HOLD_SECONDS), stage.seed).await;
     let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
+    market.what_is_new_may_be_unheard_of();
     let purchases = market.purchases(Mix::ALL_WAYS);
     let mut random = stage.random();
     let mut strikes = 0_u64;
@@ -239,6 +240,7 @@ pub(super) async fn delayed(stage: Stage) -> Outcome {
     let wanted = stage.size(40, 400);
     let (system, proxies) = linked(Setup::default().hold(HOLD_SECONDS), stage.seed).await;
     let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
+    market.what_is_new_may_be_unheard_of();
     let purchases = market.purchases(Mix::ALL_WAYS);
     let mut random = stage.random();
     while purchases.finished() < wanted {

@@ -54,6 +54,7 @@ pub(super) async fn trimmed(stage: Stage) -> Outcome {
     let (wanted, strikes_min) = stage.size((50, 5), (500, 40));
     let system = System::start(&Setup::default().hold(HOLD_SECONDS)).await;
     let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
+    market.what_is_new_may_be_unheard_of();
     let purchases = market.purchases(Mix::ALL_WAYS);
     let mut random = stage.random();
     let mut strikes = 0;
@@ -269,7 +270,7 @@ pub(super) async fn claimed(stage: Stage) -> Outcome {
     let (wanted, strikes_min) = stage.size((50, 5), (500, 40));
     let system = System::start(&Setup::default().hold(HOLD_SECONDS)).await;
     let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
-    market.unheard_orders_are_asked_about_again();
+    market.what_is_new_may_be_unheard_of();
     let purchases = market.purchases(Mix::ALL_WAYS);
     let mut random = stage.random();
     let (mut strikes, mut taken) = (0, 0);
