@@ -27,6 +27,11 @@ use crate::system::SystemError;
 /// How many people buy, however many connections there are: each is signed up first, which costs a core a moment.
 const BUYERS_MAX: usize = 64;
 
+const BUYERS_QUICK_MAX: usize = 16;
+
+/// How long is measured in a quick look.
+const QUICK_SECONDS: f64 = 2.5;
+
 /// How long an order holds its tickets, where nothing depends on it.
 const HOLD_SECONDS: u64 = 900;
 
@@ -172,12 +177,12 @@ impl Kind {
         let (connections, rate, seconds, _) = self.usual();
         let seconds = asked.seconds.unwrap_or(match (asked.quick, self) {
             (true, Self::Rest) => 4.0,
-            (true, _) => seconds.min(4.0),
+            (true, _) => seconds.min(QUICK_SECONDS),
             (false, _) => seconds,
         });
         let warm_up = asked
             .warm_up_seconds
-            .unwrap_or(if asked.quick { 1.0 } else { 2.0 });
+            .unwrap_or(if asked.quick { 0.5 } else { 2.0 });
         Plan {
             connections: asked.connections.unwrap_or(connections),
             pace: match asked.rate.or(rate) {
@@ -244,7 +249,8 @@ pub async fn run(bench: &mut Bench, kind: Kind, asked: &Asked) -> Result<Run, Be
         | Kind::Purchase
         | Kind::Mix
         | Kind::Soak => {
-            let market = bench.market(named.plan.connections.clamp(1, BUYERS_MAX)).await?;
+            let buyers_max = if asked.quick { BUYERS_QUICK_MAX } else { BUYERS_MAX };
+            let market = bench.market(named.plan.connections.clamp(1, buyers_max)).await?;
             at_market(bench, kind, &named, asked, &market).await?
         }
     };

@@ -180,7 +180,11 @@ struct Start {
     #[arg(long, value_name = "DIR")]
     below: Option<PathBuf>,
 
-    /// A further argument for it. May be repeated
+    /// Each service as a process of its own, as in production, instead of all in one; so one sees what each costs
+    #[arg(long)]
+    apart: bool,
+
+    /// A further argument for `boxoffice`. May be repeated
     #[arg(long = "arg", value_name = "ARG", allow_hyphen_values = true)]
     args: Vec<String>,
 }

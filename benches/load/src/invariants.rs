@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::http::{Connection, Request};
 use crate::market::{Listing, Market};
 use crate::results::Check;
+use crate::system::Verify;
 
 /// How long what is on its way may take to arrive.
 const SETTLED_SECONDS_MAX: u64 = 30;
@@ -218,14 +219,17 @@ fn next_after(link: &str) -> Option<String> {
     Some(after.to_owned())
 }
 
-/// Asks `boxoffice verify` about the system that runs on a data directory.
-pub async fn by_verify(program: &Path, data_dir: &Path) -> Check {
-    let command = Command::new(program)
-        .args(["verify", "--json", "--within", "30s", "--data-dir"])
-        .arg(data_dir)
-        .kill_on_drop(true)
-        .output();
-    let asked = tokio::time::timeout(Duration::from_secs(VERIFY_SECONDS_MAX), command).await;
+/// Asks `boxoffice verify` about a system.
+pub async fn by_verify(program: &Path, verify: &Verify) -> Check {
+    let mut command = Command::new(program);
+    command
+        .args(["verify", "--json", "--within", "30s"])
+        .args(&verify.args)
+        .kill_on_drop(true);
+    if let Some(token) = &verify.operator_token {
+        command.env("BOXOFFICE_OPERATOR_TOKEN", token);
+    }
+    let asked = tokio::time::timeout(Duration::from_secs(VERIFY_SECONDS_MAX), command.output()).await;
     let (holds, said) = match asked {
         Err(_) => (false, format!("it did not end within {VERIFY_SECONDS_MAX} s")),
         Ok(Err(error)) => (false, format!("it can't be run: {error}")),

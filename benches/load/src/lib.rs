@@ -27,6 +27,7 @@ pub mod order;
 pub mod place;
 pub mod proc;
 pub mod record;
+pub mod redis_server;
 pub mod results;
 pub mod run;
 pub mod scenario;

@@ -13,7 +13,10 @@ use crate::place::Place;
 const PREPARING_AT_ONCE: usize = 32;
 
 /// How often a request that prepares something is sent again when the system has no room for it.
-const TRIES_MAX: u32 = 40;
+const TRIES_MAX: u32 = 60;
+
+/// How long it waits in between. Services that were just started need seconds to hear of each other's keys.
+const TRY_AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// The password of everybody.
 pub const PASSWORD: &str = "a long enough secret";
@@ -225,7 +228,7 @@ async fn ask<T>(
                 });
             }
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(TRY_AGAIN).await;
     }
 }
 

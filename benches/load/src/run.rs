@@ -153,8 +153,8 @@ impl Bench {
         if let (Some(market), Some(listings)) = (market, listings) {
             checks.extend(invariants::of_listings(market, listings).await);
         }
-        if let (Some(program), Some(data_dir)) = (&self.verify, self.system.data_dir()) {
-            checks.push(invariants::by_verify(program, data_dir).await);
+        if let (Some(program), Some(verify)) = (&self.verify, self.system.verify()) {
+            checks.push(invariants::by_verify(program, &verify).await);
         }
         checks
     }

@@ -126,7 +126,7 @@ async fn on_one_system(
         ..suite.launch.clone()
     };
     let verify: PathBuf = launch.program.clone();
-    let system = System::Started(Box::new(Started::start(launch)?));
+    let system = System::Started(Box::new(Started::start(&launch)?));
     let prefix = format!("b{}", clock.now().as_millis());
     let taken = std::mem::replace(live, Live::new(true));
     let mut bench = Bench::new(system, limits.to_vec(), taken, Some(verify), prefix);

@@ -28,7 +28,10 @@ pub fn lines(results: &Results) -> Vec<String> {
     lines.push(String::new());
     if broken.is_empty() {
         let checks: usize = results.results.iter().map(|run| run.invariants.len()).sum();
-        lines.push(format!("All {checks} checks of the invariants hold."));
+        lines.push(match checks {
+            0 => "No invariants were checked: give --data-dir for that.".to_owned(),
+            checks => format!("All {checks} checks of the invariants hold."),
+        });
     } else {
         lines.push("INVARIANTS ARE BROKEN:".to_owned());
         lines.extend(broken);

@@ -20,7 +20,7 @@ const MANY: u64 = 1_000_000;
 const MANY_QUICK: u64 = 3_000;
 
 /// How long listing them may take; what is reached by then is what is measured, and its number is told.
-const GROWING_SECONDS_MAX: u64 = 240;
+const GROWING_SECONDS_MAX: u64 = 150;
 
 /// So many are listed between two looks at the clock.
 const CHUNK: u64 = 5_000;

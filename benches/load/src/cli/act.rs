@@ -182,7 +182,7 @@ fn bench(
             live.say("starting the system");
             let hold_seconds = kinds.iter().map(|kind| kind.hold_seconds(asked)).min();
             let launch = launch(&args.start, hold_seconds.unwrap_or(900))?;
-            System::Started(Box::new(Started::start(launch)?))
+            System::Started(Box::new(Started::start(&launch)?))
         }
     };
     let prefix = format!("b{}", clock.now().as_millis());
@@ -196,6 +196,7 @@ fn launch(start: &Start, hold_seconds: u64) -> Result<Launch, BenchError> {
         below: below(start),
         hold_seconds,
         args: start.args.clone(),
+        apart: start.apart,
     })
 }
 

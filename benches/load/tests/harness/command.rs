@@ -146,6 +146,60 @@ fn a_broken_invariant_is_a_failure_of_the_program() {
 }
 
 #[test]
+fn services_that_are_processes_of_their_own_are_told_apart_by_what_they_cost() {
+    let dir = temp_dir();
+    let out = dir.path().join("out");
+    let out = out.to_str().expect("a path of text");
+    let program = bin("boxoffice");
+    let program = program.to_str().expect("a path of text");
+    let output = bench(&[
+        "run",
+        "reserve",
+        "--apart",
+        "--seconds",
+        "1",
+        "--warm-up",
+        "0.2",
+        "--connections",
+        "2",
+        "--listings",
+        "2",
+        "--quiet",
+        "--program",
+        program,
+        "--out",
+        out,
+    ]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}\n{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    let written = std::fs::read_to_string(format!("{out}/results.json")).expect("the results are written");
+    let results: Results = serde_json::from_str(&written).expect("they have the shape that is documented");
+    let run = results.run("reserve").expect("the scenario was run");
+    let cpu_of = |name: &str| {
+        let cost = run.costs.iter().find(|cost| cost.process == name);
+        cost.map(|cost| cost.cpu_ms)
+    };
+    for service in ["orders", "tickets", "expiration", "payments", "redis-server"] {
+        assert!(
+            cpu_of(service).is_some_and(|ms| ms > 0.0),
+            "{service}: {:?}",
+            run.costs
+        );
+    }
+    assert_eq!(
+        run.invariants.len(),
+        4,
+        "verify reaches them, too: {:?}",
+        run.invariants
+    );
+}
+
+#[test]
 fn what_can_t_be_measured_is_said_in_a_sentence() {
     for (args, said) in [
         (&["run", "list", "--base", "http://192.0.2.1:80"][..], "--remote"),
