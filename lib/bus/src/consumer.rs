@@ -61,6 +61,8 @@ pub struct Consumer<I: Indexes, H> {
     sighted: BTreeMap<Position, Sighting>,
     /// The source's last event, as far as it was seen.
     head: Option<Position>,
+    /// When the stream's end was last looked at, its relay was at work and nothing of the stream was lost.
+    certain: bool,
     state: SourceState,
 }
 
@@ -125,6 +127,7 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
             asked: None,
             sighted: BTreeMap::new(),
             head: None,
+            certain: false,
             state: SourceState::Connecting,
         };
         consumer.note(false);
@@ -221,6 +224,13 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
                 self.state = SourceState::Reading;
             }
             self.head = self.head.max(read.tail);
+            if read.looked {
+                // A stream that ends before what is applied has been lost, and newer events may be lost with it.
+                let whole = read.tail.unwrap_or_default() >= cursor;
+                self.certain = read.published && whole;
+            } else if read.joined {
+                self.certain = false;
+            }
             if read.at_rest {
                 self.mind_rest(read.tail).await?;
             }
@@ -371,6 +381,7 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
             source: self.source,
             cursor: self.store.cursor(self.source),
             head: self.head,
+            certain: connected && self.certain,
             state: self.state.clone(),
         };
         #[allow(clippy::cast_precision_loss, reason = "a gauge; exact up to 2^53 events")]

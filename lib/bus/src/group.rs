@@ -70,6 +70,8 @@ pub(crate) struct Read {
     pub(crate) looked: bool,
     /// The epoch in which the source writes, if that was looked at and is known.
     pub(crate) epoch: Option<Epoch>,
+    /// The source's relay was at work when that was looked at.
+    pub(crate) published: bool,
     /// All that the stream held when its end was looked at has been delivered, now or before.
     pub(crate) at_rest: bool,
 }
@@ -147,10 +149,9 @@ impl Group {
             read.tail = stream::look(&mut self.link, &self.key, self.source)
                 .await?
                 .position;
-            read.epoch = self
-                .answer_roll(cursor)
-                .await?
-                .max(read.tail.map(|tail| tail.epoch));
+            let roll = self.answer_roll(cursor).await?;
+            read.published = roll.is_some();
+            read.epoch = roll.max(read.tail.map(|tail| tail.epoch));
             read.looked = true;
             self.looked_at = Some(Instant::now());
         }
@@ -275,6 +276,8 @@ impl Group {
         self.unstated = true;
         self.make_up_for_statement(cursor).await?;
         self.joined = self.link.opened();
+        // What was known of the stream's end may be of before it was lost.
+        self.looked_at = None;
         self.begin_with_pending();
         Ok(())
     }

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use events::{Position, Source};
 
 use crate::standing::TakenBack;
+
+/// After how long without a step a reader can't tell any more what it lacks: one step at rest takes two seconds.
+pub(crate) const CERTAIN_MILLIS_MAX: u64 = 4_000;
 
 /// How the bus of one service is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +38,9 @@ pub struct SourceStatus {
     pub cursor: Position,
     /// The stream's last event, when it was last seen.
     pub head: Option<Position>,
+    /// Whether it can tell what it lacks: it has reached Redis within four seconds, the source's relay is at
+    /// work, and the stream does not end before what was applied already.
+    pub certain: bool,
     /// What it does.
     pub state: SourceState,
 }
@@ -105,6 +112,18 @@ pub(crate) struct RelayNote {
 struct SourceNote {
     status: SourceStatus,
     connected: bool,
+    noted_at: Instant,
+}
+
+impl SourceNote {
+    /// The status as it is by now: a reader that has been silent for long may be waiting for an answer that is lost.
+    fn status(&self) -> SourceStatus {
+        let silent = self.noted_at.elapsed() > Duration::from_millis(CERTAIN_MILLIS_MAX);
+        SourceStatus {
+            certain: self.status.certain && !silent,
+            ..self.status.clone()
+        }
+    }
 }
 
 impl Board {
@@ -113,9 +132,12 @@ impl Board {
     }
 
     pub(crate) fn source(&self, status: SourceStatus, connected: bool) {
-        self.lock()
-            .sources
-            .insert(status.source, SourceNote { status, connected });
+        let note = SourceNote {
+            status,
+            connected,
+            noted_at: Instant::now(),
+        };
+        self.lock().sources.insert(note.status.source, note);
     }
 
     pub(crate) fn status(&self) -> BusStatus {
@@ -131,7 +153,7 @@ impl Board {
             relay_trouble: relay.trouble,
             taken_back: relay.taken_back,
             snapshots: relay.snapshots,
-            sources: parts.sources.values().map(|note| note.status.clone()).collect(),
+            sources: parts.sources.values().map(SourceNote::status).collect(),
         }
     }
 
@@ -168,6 +190,7 @@ mod tests {
             source: Source::Auth,
             cursor: at(1, 2),
             head,
+            certain: true,
             state: SourceState::Reading,
         };
         board.source(status(None), false);

@@ -225,13 +225,13 @@ impl<I: Indexes> Parts<I> {
         waiting::poll(&self.store, &self.waiters, &self.shutdown, key, known, prefer).await
     }
 
-    /// Whether this service knows that it has not applied all of a source's events.
+    /// Whether this service knows that it has not applied all of a source's events, or can't tell.
     pub fn is_behind(&self, from: Source) -> bool {
         let status = self.bus.status();
         status
             .sources
             .iter()
             .find(|status| status.source == from)
-            .is_none_or(|status| status.state != SourceState::Reading || status.lag() > 0)
+            .is_none_or(|status| !status.certain || status.state != SourceState::Reading || status.lag() > 0)
     }
 }
