@@ -345,21 +345,26 @@ impl System {
     }
 
     /// How much memory each service holds, in MiB, in the order of [`Part::SERVICES`].
+    pub fn memory_mib(&self) -> Vec<u64> {
+        Part::SERVICES
+            .into_iter()
+            .map(|part| self.memory_mib_of(part))
+            .collect()
+    }
+
+    /// How much memory a service holds, in MiB.
     ///
     /// # Panics
-    /// When one of them does not run.
-    pub fn memory_mib(&self) -> Vec<u64> {
-        let resident = |part: Part| {
-            let pid = self.process(part).pid();
-            let status =
-                fs::read_to_string(format!("/proc/{pid}/status")).expect("a running service has a status");
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-            line.and_then(|line| line.trim().strip_suffix(" kB"))
-                .and_then(|kilobytes| kilobytes.parse::<u64>().ok())
-                .expect("a running service holds memory")
-                / 1_024
-        };
-        Part::SERVICES.into_iter().map(resident).collect()
+    /// When it does not run.
+    pub fn memory_mib_of(&self, part: Part) -> u64 {
+        let pid = self.process(part).pid();
+        let status =
+            fs::read_to_string(format!("/proc/{pid}/status")).expect("a running service has a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .and_then(|kilobytes| kilobytes.parse::<u64>().ok());
+        kilobytes.expect("a running service holds memory") / 1_024
     }
 
     /// No service holds much more than it did.
