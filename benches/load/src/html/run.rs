@@ -11,7 +11,9 @@ use crate::table::thousands_or_exact;
 /// How many kinds of threads are shown.
 const THREADS_SHOWN_MAX: usize = 12;
 
-const CLASSES: [&str; 4] = ["c1", "c2", "c3", "c4"];
+/// The colours of the processes that cost most; all others share one.
+const CLASSES: [&str; 5] = ["c1", "c2", "c3", "c4", "c6"];
+const OTHERS: &str = "c7";
 
 /// The load generator is no part of the system.
 const GENERATOR: &str = "boxoffice-bench";
@@ -67,7 +69,7 @@ fn tiles(out: &mut String, run: &Run) {
         );
     }
     if let Some(syncs) = run.syncs_per_operation {
-        tile(format!("{syncs:.3}"), "syncs for one");
+        tile(significant(syncs), "syncs for one");
     }
     for ratio in &run.ratios {
         tile(
@@ -82,6 +84,18 @@ fn tiles(out: &mut String, run: &Run) {
         tile(thousands_or_exact(*value), &name.replace('_', " "));
     }
     out.push_str("</div>");
+}
+
+/// What is small is told more exactly than what is large.
+fn significant(value: f64) -> String {
+    let digits = if value < 1.0 {
+        3
+    } else if value < 10.0 {
+        2
+    } else {
+        1
+    };
+    format!("{value:.digits$}")
 }
 
 fn charts(out: &mut String, run: &Run) {
@@ -124,27 +138,39 @@ fn charts(out: &mut String, run: &Run) {
     out.push_str("</div>");
 }
 
-/// CPU of each process over time, the generator last and in grey.
+/// CPU of each process over time in cores: those that cost most, the others together, and the load generator in grey.
 fn cpu(run: &Run) -> Vec<Series<'_>> {
-    let mut series: Vec<Series<'_>> = run
-        .costs
-        .iter()
-        .enumerate()
-        .map(|(at, cost)| Series {
-            name: &cost.process,
-            class: if cost.process == GENERATOR {
-                "c5"
-            } else {
-                CLASSES[at % CLASSES.len()]
-            },
-            values: run
-                .series
-                .iter()
-                .map(|point| point.cpu_ms.get(at).copied().unwrap_or(0.0) / 1_000.0)
-                .collect(),
-        })
-        .collect();
-    series.sort_by_key(|one| one.class == "c5");
+    let mut by_cost: Vec<(usize, &Cost)> = run.costs.iter().enumerate().collect();
+    by_cost.sort_by(|a, b| b.1.cpu_ms.total_cmp(&a.1.cpu_ms));
+    let (generator, system): (Vec<_>, Vec<_>) = by_cost
+        .into_iter()
+        .filter(|(_, cost)| cost.cpu_ms > 0.0)
+        .partition(|(_, cost)| cost.process == GENERATOR);
+    let summed = |processes: &[(usize, &Cost)]| {
+        let of_point = |cpu_ms: &[f64]| {
+            let ms = processes.iter().filter_map(|(at, _)| cpu_ms.get(*at));
+            ms.sum::<f64>() / 1_000.0
+        };
+        run.series.iter().map(|point| of_point(&point.cpu_ms)).collect()
+    };
+    let (most, others) = system.split_at(CLASSES.len().min(system.len()));
+    let mut series = Vec::new();
+    for (process, class) in most.iter().zip(CLASSES) {
+        series.push(Series {
+            name: &process.1.process,
+            class,
+            values: summed(std::slice::from_ref(process)),
+        });
+    }
+    for (name, class, processes) in [
+        ("others", OTHERS, others),
+        ("the load generator", "c5", &generator[..]),
+    ] {
+        if !processes.is_empty() {
+            let values = summed(processes);
+            series.push(Series { name, class, values });
+        }
+    }
     series
 }
 
@@ -238,15 +264,18 @@ fn row(out: &mut String, told: &Told) {
 /// Where the CPU went, by kind of thread: the writers are the stores, the async runtime is HTTP, the bus and the site.
 fn costs(out: &mut String, run: &Run) {
     out.push_str("<details open><summary>Where the CPU went</summary>");
+    // One process with threads needs no name in front of them; several do.
+    let with_threads = run.costs.iter().filter(|cost| cost.threads.len() > 1).count();
     let threads = |cost: &Cost| -> Vec<(String, f64, bool)> {
         let is_generator = cost.process == GENERATOR;
-        let alone = cost.threads.len() <= 1;
-        cost.threads
-            .iter()
-            .map(|(name, ms)| {
-                let name = if alone { cost.process.clone() } else { name.clone() };
-                (name, *ms, is_generator)
-            })
+        let told = |thread: &str| match (cost.threads.len(), with_threads) {
+            (..=1, _) => cost.process.clone(),
+            (_, ..=1) => thread.to_owned(),
+            (_, _) => format!("{}: {thread}", cost.process),
+        };
+        let threads = cost.threads.iter();
+        threads
+            .map(|(name, ms)| (told(name), *ms, is_generator))
             .collect()
     };
     let mut all: Vec<(String, f64, bool)> = run.costs.iter().flat_map(threads).collect();
