@@ -42,9 +42,7 @@ pub(super) fn note(hold: Option<&Hold>, status: OrderStatus) -> Decided {
 
 /// An order is complete.
 pub(super) fn sell(ticket: Option<&Ticket>, hold: Option<&Hold>, claim: &Claim, now: Timestamp) -> Decided {
-    let (Some(ticket), Some(hold)) = (ticket, hold) else {
-        return Err(TicketError::Impossible("an order without a hold is complete"));
-    };
+    let hold = hold.ok_or(TicketError::Impossible("an order without a hold is complete"))?;
     if hold.order_status >= OrderStatus::Complete {
         return Err(TicketError::Stale(match hold.state {
             HoldState::Sold => "these pieces are sold already",
@@ -53,13 +51,17 @@ pub(super) fn sell(ticket: Option<&Ticket>, hold: Option<&Hold>, claim: &Claim, 
             }
         }));
     }
-    match hold.state {
-        HoldState::Held => sold(ticket, hold, OrderStatus::Complete, now),
+    match (hold.state, ticket) {
+        (HoldState::Held, Some(ticket)) => sold(ticket, hold, OrderStatus::Complete, now),
         // The orders service has lost that it was complete, and has got there again.
-        HoldState::Sold => Ok(only(noted(hold, OrderStatus::Complete))),
-        // The order has lost its pieces, and goes on all the same because it has lost that it lost them.
-        HoldState::Released | HoldState::Refused => {
-            Ok(grant(Some(ticket), claim, OrderStatus::Complete, now))
+        (HoldState::Sold, Some(_)) => Ok(only(noted(hold, OrderStatus::Complete))),
+        (HoldState::Held | HoldState::Sold, None) => {
+            Err(TicketError::Impossible("a hold without its ticket"))
+        }
+        // The order has no pieces and has been paid all the same: it has lost that it lost them, or this service has
+        // lost the ticket and with it that it had them. Nobody else can tell the buyer that the money goes back.
+        (HoldState::Released | HoldState::Refused, ticket) => {
+            Ok(grant(ticket, claim, OrderStatus::Complete, now))
         }
     }
 }

@@ -154,6 +154,39 @@ fn every_command_in_every_state() {
     insta::assert_snapshot!(table);
 }
 
+#[test]
+fn what_is_paid_for_a_ticket_that_is_lost_is_rejected_and_not_a_riddle() {
+    let asked = Command::Reserve(claim(9, 2));
+    // Restored to before it was listed, the service hears of the order again, and of all that has come of it since.
+    let refused = decide(None, None, asked, NOW).unwrap().hold.unwrap();
+    let accepted = Command::Note(OrderStatus::Accepted);
+    let accepted = decide(None, Some(&refused), accepted, NOW).unwrap().hold.unwrap();
+    let decision = decide(None, Some(&accepted), Command::Sell(claim(9, 2)), NOW).unwrap();
+    let [Event::TicketRejected(rejected)] = decision.events.as_slice() else {
+        panic!("{decision:?}");
+    };
+    assert_eq!(rejected.order_id, OrderId::from_bytes(bytes(9)));
+    let hold = decision.hold.unwrap();
+    assert_eq!(
+        (hold.state, hold.order_status),
+        (HoldState::Refused, OrderStatus::Complete)
+    );
+    let again = decide(None, Some(&hold), Command::Sell(claim(9, 2)), NOW);
+    assert_eq!(
+        again,
+        Err(TicketError::Stale("the order is known to be further on"))
+    );
+    // Pieces of a ticket that is not there are still a riddle.
+    for state in [HoldState::Held, HoldState::Sold] {
+        let hold = Hold {
+            state,
+            ..accepted.clone()
+        };
+        let riddle = decide(None, Some(&hold), Command::Sell(claim(9, 2)), NOW);
+        assert_eq!(riddle, Err(TicketError::Impossible("a hold without its ticket")));
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Update {
