@@ -73,6 +73,8 @@ pub(crate) struct Publisher<I: Indexes> {
     pub(crate) snapshots: Snapshots<I>,
     /// Over which opening of the link the roll was called.
     called_over: u64,
+    /// Redis was full when the last step called the roll, or showed it.
+    pub(crate) full: bool,
     /// The end of the stream, from the look at it until the store was compared with it.
     tail: Option<Tail>,
     /// Where the stream ends and what comes next; `None` when it must be looked at first.
@@ -121,6 +123,7 @@ impl<I: Indexes> Publisher<I> {
             requests_key: bus.keys().requests(source),
             roll_key: bus.keys().roll(source),
             called_over: 0,
+            full: false,
             tail: None,
             place: None,
             reached: Seq(0),
@@ -144,12 +147,13 @@ impl<I: Indexes> Publisher<I> {
             self.requests_heard = Some(self.requests_heard.unwrap_or(self.requests_read));
             self.requests_read = StreamId::default();
         }
+        self.full = false;
         if self.called_over != self.link.opened() {
             let head = self.head();
-            self.readers
-                .call(&mut self.link, &self.requests_key, head)
-                .await?;
-            self.called_over = self.link.opened();
+            match self.readers.call(&mut self.link, &self.requests_key, head).await {
+                Ok(()) => self.called_over = self.link.opened(),
+                Err(error) => self.put_off(error)?,
+            }
         }
         let compare = self
             .looked_at
@@ -158,7 +162,9 @@ impl<I: Indexes> Publisher<I> {
             self.look().await?;
         }
         if compare {
-            self.readers.show(&mut self.link, &self.roll_key).await?;
+            if let Err(error) = self.readers.show(&mut self.link, &self.roll_key).await {
+                self.put_off(error)?;
+            }
             self.take_requests().await?;
             self.looked_at = Some(Instant::now());
         }
@@ -167,6 +173,17 @@ impl<I: Indexes> Publisher<I> {
             self.lose_place();
         }
         result
+    }
+
+    /// A full Redis takes no call, and shows none; the next step tries again. To look and to compare needs no room, and
+    /// the consumers of this service, which wait for that, are who makes some.
+    fn put_off(&mut self, error: BusError) -> Result<(), BusError> {
+        if error.is_full() {
+            self.full = true;
+            Ok(())
+        } else {
+            Err(error)
+        }
     }
 
     /// Publishes if the store is as new as all that is known of it.

@@ -40,6 +40,10 @@ const REQUESTS_BLOCK_MILLIS: u64 = 10_000;
 /// stop within one and a half seconds, and then it would not be said that events are left.
 const STOP_MILLIS_MAX: u64 = 1_000;
 
+/// What the status says while the relay's readers can't be told that it is at work.
+const FULL: &str =
+    "redis is full: the relay compares and reads, but can't tell its readers that it is at work";
+
 /// What one trimming removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Trimmed {
@@ -102,6 +106,10 @@ impl<I: Indexes> Relay<I> {
     pub async fn relay_once(&mut self) -> Result<Relayed, RelayError> {
         let step = self.publisher.publish_once().await;
         match &step {
+            Ok(_) if self.publisher.full => {
+                self.make_room().await;
+                self.note(true, Some(FULL.to_owned()));
+            }
             Ok(_) => self.note(true, None),
             Err(error) => {
                 metrics::counter!("bus_relay_errors_total", "source" => self.source.as_str()).increment(1);
@@ -187,8 +195,12 @@ impl<I: Indexes> Relay<I> {
     }
 
     /// Redis is full: what every reader has acknowledged goes at once, because it stands in the outbox as well, while
-    /// what is not in the stream yet can't be published without room.
+    /// what is not in the stream yet can't be published without room. Unless it does not stand in the outbox: before the
+    /// store was compared, the stream may have the only copy of what it has lost.
     async fn make_room(&mut self) {
+        if !self.publisher.standing.is_settled() {
+            return;
+        }
         match self.trim_stream(Keep::Unread).await {
             Ok(0) => {}
             Ok(entries) => {

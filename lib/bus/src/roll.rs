@@ -68,6 +68,8 @@ impl Readers {
         requests_key: &str,
         head: Position,
     ) -> Result<(), BusError> {
+        // Until it is called anew nobody has answered: the call before this one may have been over a Redis that is gone.
+        self.called = None;
         // A word like any other: should this store ever be set back, its own word says how far it had come.
         let kind = RequestKind::Statement;
         let id = requests::ask(link, requests_key, kind, self.source, head).await?;

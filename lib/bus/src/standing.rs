@@ -100,6 +100,11 @@ impl<I: Indexes> Standing<I> {
         self.compared.subscribe()
     }
 
+    /// Whether the store had all that is known elsewhere when it was last compared.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     pub(crate) fn taken(&self) -> &TakenBack {
         &self.taken
     }

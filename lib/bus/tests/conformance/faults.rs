@@ -147,6 +147,60 @@ async fn a_full_redis_makes_room_by_itself_as_it_is_read() {
     running.stop().await;
 }
 
+/// As a service starts: its consumers wait until its relay has compared, and only they can make room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_comes_to_a_full_redis_compares_and_shows_itself_later() {
+    let system = System::new();
+    let mut reader = system.consumer();
+    reader.consume_once().await.unwrap();
+    system.publish(1..=100).await;
+    let mut relay = system.relay();
+    while relay.relay_once().await.unwrap().more {}
+    drop(relay);
+    system.redis.command(&["DEL", "roll:expiration"]);
+    system.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let mut relay = system.relay();
+    let compared = relay.compared();
+    while relay.relay_once().await.unwrap().more {}
+    compared.await;
+    let trouble = system.bus.status().relay_trouble;
+    assert!(trouble.is_some_and(|trouble| trouble.contains("redis is full")));
+    // What is there is read all the same, and goes: that is what makes room.
+    eventually("all is applied, and gone", CONVERGED, async || {
+        reader.consume_once().await.unwrap();
+        relay.relay_once().await.unwrap();
+        (system.applied().len() == 100 && system.entries() == 1).then_some(())
+    })
+    .await;
+    system.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    eventually("the relay shows itself", CONVERGED, async || {
+        reader.consume_once().await.unwrap();
+        relay.relay_once().await.unwrap();
+        let status = system.bus.status();
+        (status.relay_trouble.is_none() && status.sources[0].certain).then_some(())
+    })
+    .await;
+}
+
+/// Its stream has the only copy of what it has lost: that is no room to be made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_set_back_meets_a_full_redis_and_loses_nothing() {
+    let mut system = System::new();
+    let running = system.run();
+    system.publish(1..=10).await;
+    let backup = system.backup().await;
+    system.publish(11..=20).await;
+    system.converges_to(20).await;
+    running.stop().await;
+    system.set_back(&backup);
+    system.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let mut relay = system.relay();
+    for _ in 0..3 {
+        relay.relay_once().await.unwrap();
+    }
+    assert_eq!(system.kept(), (1..=20).collect::<Vec<_>>());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_stands_still_is_waited_for_and_stopping_is_prompt() {
     let system = System::new();
