@@ -26,7 +26,7 @@ use crate::bus::Bus;
 use crate::decode::Item;
 use crate::entry::{Entry, StreamId};
 use crate::errors::BusError;
-use crate::group::Group;
+use crate::group::{Group, Look};
 use crate::instruments;
 use crate::recovery::Recovery;
 use crate::restating::Restating;
@@ -166,6 +166,7 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
             }
             Err(ConsumeError::Store(why)) => {
                 self.state = SourceState::StoreUnavailable(why.clone());
+                self.answer_all_the_same().await;
                 self.note(true);
             }
         }
@@ -223,20 +224,19 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
                 self.asked = None;
                 self.state = SourceState::Reading;
             }
-            self.head = self.head.max(read.tail);
-            if read.looked {
-                // A stream that ends before what is applied has been lost, and newer events may be lost with it.
-                let whole = read.tail.unwrap_or_default() >= cursor;
-                self.certain = read.published && whole;
-            } else if read.joined {
-                self.certain = false;
+            match read.looked {
+                Some(look) => self.learn(look, cursor),
+                None if read.joined => self.certain = false,
+                None => {}
             }
-            if read.at_rest {
-                self.mind_rest(read.tail).await?;
-            }
-            let older_epoch = read.epoch.is_some_and(|epoch| epoch > cursor.epoch);
-            if read.looked && (older_epoch || self.state == SourceState::AwaitingResend) {
-                self.mind_snapshot(cursor).await?;
+            if let Some(look) = read.looked {
+                if read.at_rest {
+                    self.mind_rest(look.tail).await?;
+                }
+                let older_epoch = look.epoch.is_some_and(|epoch| epoch > cursor.epoch);
+                if older_epoch || self.state == SourceState::AwaitingResend {
+                    self.mind_snapshot(cursor).await?;
+                }
             }
             if read.entries.is_empty() {
                 return Ok(Consumed::default());
@@ -249,6 +249,28 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
         let mut consumed = self.settle().await?;
         consumed.read = entries_read;
         Ok(consumed)
+    }
+
+    /// Takes note of what was found at the end of the stream.
+    fn learn(&mut self, look: Look, cursor: Position) {
+        self.head = self.head.max(look.tail);
+        // A stream that ends before what is applied has been lost, and newer events may be lost with it.
+        let whole = look.tail.unwrap_or_default() >= cursor;
+        self.certain = look.published && whole;
+    }
+
+    /// The store can't be written, and nothing is read meanwhile. The source's relay must hear from this reader all the
+    /// same: it may not serve before it has, and this store may be waiting for that one in turn.
+    async fn answer_all_the_same(&mut self) {
+        let cursor = self.store.cursor(self.source);
+        match self.group.look(cursor).await {
+            Ok(Some(look)) => self.learn(look, cursor),
+            Ok(None) => {}
+            Err(error) => {
+                self.certain = false;
+                tracing::debug!(source = %self.source, group = %self.service, %error, "the stream's end can't be looked at");
+            }
+        }
     }
 
     fn hold(&mut self, entries: Vec<Entry>) {

@@ -64,16 +64,21 @@ pub(crate) struct Read {
     pub(crate) entries: Vec<Entry>,
     /// The group was joined before: whatever was asked of a relay may be forgotten.
     pub(crate) joined: bool,
-    /// Where the stream ended before the read, if that was looked at and could be read.
-    pub(crate) tail: Option<Position>,
-    /// Whether that was looked at.
-    pub(crate) looked: bool,
-    /// The epoch in which the source writes, if that was looked at and is known.
-    pub(crate) epoch: Option<Epoch>,
-    /// The source's relay was at work when that was looked at.
-    pub(crate) published: bool,
+    /// What was found at the stream's end before the read, if that was looked at.
+    pub(crate) looked: Option<Look>,
     /// All that the stream held when its end was looked at has been delivered, now or before.
     pub(crate) at_rest: bool,
+}
+
+/// What a look at the end of a stream has found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    /// Where it ends, if that could be read.
+    pub(crate) tail: Option<Position>,
+    /// The epoch in which the source writes, if that is known.
+    pub(crate) epoch: Option<Epoch>,
+    /// The source's relay is at work.
+    pub(crate) published: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,19 +147,7 @@ impl Group {
             self.join(cursor).await?;
             read.joined = true;
         }
-        let looked = self
-            .looked_at
-            .is_none_or(|at| at.elapsed() >= Duration::from_secs(LOOK_SECONDS));
-        if looked {
-            read.tail = stream::look(&mut self.link, &self.key, self.source)
-                .await?
-                .position;
-            let roll = self.answer_roll(cursor).await?;
-            read.published = roll.is_some();
-            read.epoch = roll.max(read.tail.map(|tail| tail.epoch));
-            read.looked = true;
-            self.looked_at = Some(Instant::now());
-        }
+        read.looked = self.look(cursor).await?;
         read.entries = match self.next_entries(awaited).await {
             Ok(entries) => entries,
             Err(error) if matches!(error.code(), Some("NOGROUP" | "UNBLOCKED")) => {
@@ -173,7 +166,7 @@ impl Group {
                 self.pending_read_at = Instant::now();
             }
             (Phase::Live, None) => {
-                read.at_rest = looked;
+                read.at_rest = read.looked.is_some();
                 if self.pending_read_at.elapsed() >= self.pending_interval {
                     self.begin_with_pending();
                 }
@@ -181,6 +174,23 @@ impl Group {
             (Phase::Live, Some(_)) | (Phase::Join, _) => {}
         }
         Ok(read)
+    }
+
+    /// Looks at the end of the stream, and answers the roll if it was called; not more often than once a second.
+    pub(crate) async fn look(&mut self, cursor: Position) -> Result<Option<Look>, BusError> {
+        let lately = Duration::from_secs(LOOK_SECONDS);
+        if self.looked_at.is_some_and(|at| at.elapsed() < lately) {
+            return Ok(None);
+        }
+        let tail = stream::look(&mut self.link, &self.key, self.source).await?;
+        let tail = tail.position;
+        let roll = self.answer_roll(cursor).await?;
+        self.looked_at = Some(Instant::now());
+        Ok(Some(Look {
+            tail,
+            epoch: roll.max(tail.map(|tail| tail.epoch)),
+            published: roll.is_some(),
+        }))
     }
 
     /// These entries are done with; they are acknowledged with the next read.
