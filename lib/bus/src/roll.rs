@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 
 use events::{Epoch, Position, Source};
 use redis::cmd;
-use tokio::time::Instant;
 
 use crate::entry::StreamId;
 use crate::errors::BusError;
@@ -43,7 +42,7 @@ pub(crate) struct Roll {
 pub(crate) struct Readers {
     source: Source,
     expected: Vec<Source>,
-    called: Option<(Roll, Instant)>,
+    called: Option<Roll>,
     words: BTreeMap<Source, Word>,
     /// Who has claimed the furthest position, and which: also of before the roll was called, because a cursor never
     /// goes back as long as nobody restores that reader.
@@ -74,14 +73,14 @@ impl Readers {
         let kind = RequestKind::Statement;
         let id = requests::ask(link, requests_key, kind, self.source, head).await?;
         let epoch = head.epoch;
-        self.called = Some((Roll { id, epoch }, Instant::now()));
+        self.called = Some(Roll { id, epoch });
         Ok(())
     }
 
     /// Shows the call to the readers, again and again: a Redis that was emptied has forgotten it, and a relay that shows
     /// nothing for [`SHOWN_MILLIS`] is not at work.
     pub(crate) async fn show(&self, link: &mut Link, key: &str) -> Result<(), BusError> {
-        let Some((Roll { id, epoch }, _)) = self.called else {
+        let Some(Roll { id, epoch }) = self.called else {
             return Ok(());
         };
         let mut set = cmd("SET");
@@ -110,7 +109,7 @@ impl Readers {
 
     /// The words of readers that have spoken since the roll was called.
     pub(crate) fn answers(&self) -> impl Iterator<Item = (Source, Word)> + '_ {
-        let called = self.called.map(|(roll, _)| roll.id);
+        let called = self.called.map(|roll| roll.id);
         self.words
             .iter()
             .map(|(group, word)| (*group, *word))
@@ -134,11 +133,6 @@ impl Readers {
     /// Whose groups the stream must have.
     pub(crate) fn expected(&self) -> &[Source] {
         &self.expected
-    }
-
-    /// When the roll was called.
-    pub(crate) fn called_at(&self) -> Option<Instant> {
-        self.called.map(|(_, at)| at)
     }
 }
 
@@ -188,7 +182,7 @@ mod tests {
             counter: 0,
         };
         let epoch = Epoch::FIRST;
-        readers.called = Some((Roll { id, epoch }, Instant::now()));
+        readers.called = Some(Roll { id, epoch });
         readers.hear(&request(7, Source::Orders, at(1, 10)));
         readers.hear(&request(8, Source::Payments, at(1, 20)));
         assert_eq!(readers.missing(), [Source::Tickets]);

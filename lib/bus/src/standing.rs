@@ -4,19 +4,18 @@
 //! its head, or in that somebody has applied more of its events than it has. It then takes its own events back from the
 //! stream, word for word, each with the rows that it tells of, and only then serves. That is possible only while they
 //! are there, all of them, and only for a store that has written nothing else in their place; otherwise it refuses,
-//! and says what to do. A store that is known to come out of a backup waits to hear from all of its readers first: it
-//! would otherwise write what somebody else has already read differently.
+//! and says what to do. A store that is known to have been set back, because it comes out of a backup or has taken
+//! something back, waits to hear from all of its readers before it serves: it would otherwise write what somebody else has
+//! already read differently.
 //!
 //! It publishes nothing, and moves no cursor: others' events are read again from where the backup's cursor stands. What
 //! they led to here stands in the events that were taken back, and the domains answer stale to what they know.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use events::{Envelope, Position, Seq, Source};
 use store::{Context, Indexes, OutboxEntry, State, Store, TransactError};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::bus::Bus;
 use crate::handler::Impossible;
@@ -27,9 +26,6 @@ use crate::recovery::{Adopted, Recovery};
 use crate::roll::Readers;
 use crate::stream::Tail;
 
-/// How long a restored store whose stream has shown it what it lacked waits for readers that do not speak. Readers look
-/// for the roll at least every three seconds.
-const ROLL_SECONDS_MAX: u64 = 5;
 /// How many sentences about what could not come back are kept for the status; all are logged and counted.
 const WITHOUT_KEPT_MAX: usize = 100;
 
@@ -46,8 +42,6 @@ pub(crate) struct Standing<I: Indexes> {
     compared: watch::Sender<bool>,
     /// The furthest position that was ever seen, and how: whoever had it may be gone before it is taken back.
     known: Option<(Position, String)>,
-    /// The stream itself has shown what was missing; without it, only the readers can tell.
-    led: bool,
     /// The stream has something of this source at all.
     streamed: bool,
     /// What the operator was told, if nothing can be done.
@@ -88,7 +82,6 @@ impl<I: Indexes> Standing<I> {
             settled: false,
             compared: watch::Sender::new(false),
             known: None,
-            led: false,
             streamed: false,
             refused: None,
             taken: TakenBack::default(),
@@ -125,7 +118,6 @@ impl<I: Indexes> Standing<I> {
         // Read after all that it is compared with: what others know was durable here before they heard of it.
         let head = *self.store.durable().borrow();
         if let Some(tail) = tail {
-            self.led |= tail.position.is_some_and(|position| position > head);
             self.streamed |= tail.position.is_some();
             self.compare_tail(tail, head)?;
         }
@@ -166,22 +158,20 @@ impl<I: Indexes> Standing<I> {
 
     /// Nothing is missing that is known of. A store that does not serve yet does so now, or waits for its readers.
     fn settle(&mut self, readers: &Readers) -> Result<Verdict, RelayError> {
-        let restored = self.restored;
-        if restored || matches!(self.store.status().state, State::Adopting { .. }) {
+        // The stream need not have had all that was lost, if Redis has lost its end as well: a reader that does not speak
+        // yet may have applied more, and would drop what is written in its place for repeats.
+        let set_back = self.restored || self.taken.events > 0;
+        if set_back || matches!(self.store.status().state, State::Adopting { .. }) {
             let missing = readers.missing();
-            let patience = Duration::from_secs(ROLL_SECONDS_MAX);
-            let in_time = readers
-                .called_at()
-                .is_none_or(|at: Instant| at.elapsed() < patience);
-            if restored && !missing.is_empty() && (in_time || !self.led) {
+            if set_back && !missing.is_empty() {
                 let names: Vec<&str> = missing.iter().map(|reader| reader.as_str()).collect();
                 self.adopting(format!(
-                    "it comes out of a backup, and waits to hear from {} how far its events were applied",
+                    "it was set back, and waits to hear from {} how far its events were applied",
                     names.join(", ")
                 ));
                 return Ok(Verdict::Waits);
             }
-            if restored && !self.streamed && readers.only_recollect() && self.store.status().head.0 > 0 {
+            if self.restored && !self.streamed && readers.only_recollect() && self.store.status().head.0 > 0 {
                 return Err(self.refuse(&format!(
                     "the store of {} comes out of a backup, its stream is gone, and all who read it come out of one as well, \
                      so that nobody can tell what it has published since",

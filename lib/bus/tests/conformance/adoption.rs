@@ -8,7 +8,7 @@ use store::{OutboxEntry, State};
 use testkit::{Reply, eventually};
 
 use crate::author::{HALF, LOST};
-use crate::system::{CONVERGED, Count, REQUESTS, STREAM, System, at, bus_at, envelope};
+use crate::system::{CONVERGED, Count, REQUESTS, STREAM, System, at, bus_at, envelope, store_dir};
 
 /// Takes steps until there is nothing to do; gives the error that stopped it, if one did.
 async fn settle(relay: &mut bus::Relay<Count>) -> Result<(), RelayError> {
@@ -62,7 +62,6 @@ async fn what_the_stream_still_has_comes_back_word_for_word() {
     settle(&mut system.relay()).await.unwrap();
     assert_eq!(system.kept(), (1..=20).collect::<Vec<_>>());
     assert_eq!(outbox(&system), before);
-    assert!(matches!(system.expiration.status().state, State::Serving));
     let taken = system.bus.status().taken_back;
     assert_eq!((taken.events, taken.without_count), (10, 1));
     assert!(
@@ -71,6 +70,10 @@ async fn what_the_stream_still_has_comes_back_word_for_word() {
     );
     // And it goes on as if nothing had happened.
     let running = system.run();
+    eventually("it serves", CONVERGED, async || {
+        matches!(system.expiration.status().state, State::Serving).then_some(())
+    })
+    .await;
     system.publish([21]).await;
     system.converges_to(21).await;
     assert_eq!(system.entries(), 21);
@@ -138,8 +141,9 @@ async fn adopting_is_cut_off_anywhere_and_goes_on() {
             relay = system.relay();
         }
     }
-    // Stopped half-way, it is one that was set back: it waits a while for readers of whom there are none here.
+    let mut reader = system.consumer();
     eventually("it serves", CONVERGED, async || {
+        reader.consume_once().await.unwrap();
         settle(&mut relay).await.unwrap();
         matches!(system.expiration.status().state, State::Serving).then_some(())
     })
@@ -294,7 +298,7 @@ async fn a_restored_store_among_restored_readers_refuses_when_its_stream_is_gone
     let backup = system.backup().await;
     system.redis.command(&["FLUSHALL"]);
     system.restore(&backup, false);
-    std::fs::write(system.dirs.1.path().join("restored"), "by a test").unwrap();
+    std::fs::write(store_dir(&system.dirs.1).join("restored"), "by a test").unwrap();
     let running = system.run();
     eventually("it refuses", CONVERGED, || async {
         let trouble = system.bus.status().relay_trouble?;
@@ -305,18 +309,64 @@ async fn a_restored_store_among_restored_readers_refuses_when_its_stream_is_gone
     running.stop().await;
 }
 
-/// A backup, and the streams are there: the readers need not be heard, if they do not speak.
+/// Redis has lost its end with the machine: the stream goes beyond the backup, and a reader beyond the stream.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restored_store_that_the_stream_has_shown_the_way_does_not_wait_for_ever() {
+async fn a_store_that_was_set_back_waits_for_the_reader_that_knows_more_and_says_for_whom() {
+    for marked in [true, false] {
+        let (mut system, backup) = with_backup_at_ten(20).await;
+        let Reply::Array(entries) = system.redis.command(&["XRANGE", STREAM, "-", "+"]) else {
+            panic!()
+        };
+        for entry in &entries[15..] {
+            let Reply::Array(entry) = entry else { panic!() };
+            system.redis.command(&["XDEL", STREAM, entry[0].text().unwrap()]);
+        }
+        // What was said before is lost as well.
+        system.redis.command(&["DEL", REQUESTS]);
+        if marked {
+            system.restore(&backup, false);
+        } else {
+            system.set_back(&backup);
+        }
+        let mut relay = system.relay();
+        settle(&mut relay).await.unwrap();
+        assert_eq!(system.kept(), (1..=15).collect::<Vec<_>>());
+        let why = why_adopting(&system).expect("it does not serve yet");
+        assert!(why.contains("waits to hear from orders"), "{why}");
+        let mut reader = system.consumer();
+        let error = eventually("it hears that it lacks something", CONVERGED, async || {
+            reader.consume_once().await.unwrap();
+            settle(&mut relay).await.err()
+        })
+        .await;
+        let words = ["orders has applied", "up to 1-20", "ends at 1-15"];
+        says(&system, &error, &words);
+    }
+}
+
+/// A reader whose own store takes back what it lost holds what it has read, and is waited for by this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_can_not_write_answers_all_the_same() {
     let (mut system, backup) = with_backup_at_ten(20).await;
+    let mut relay = system.relay();
+    system.publish([21]).await;
+    settle(&mut relay).await.unwrap();
+    system.orders.begin_adopting("by a test");
+    let mut reader = system.consumer();
+    eventually("it holds something", CONVERGED, async || {
+        reader.consume_once().await.err()
+    })
+    .await;
+    drop(relay);
     system.restore(&backup, false);
     let mut relay = system.relay();
     eventually("it serves", CONVERGED, async || {
         settle(&mut relay).await.unwrap();
+        assert!(reader.consume_once().await.is_err(), "it still holds it");
         matches!(system.expiration.status().state, State::Serving).then_some(())
     })
     .await;
-    assert_eq!(system.kept(), (1..=20).collect::<Vec<_>>());
+    assert_eq!(system.kept(), (1..=21).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! A system of two services, as small as can be: expiration publishes numbers, orders writes them down.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -323,7 +324,7 @@ impl System {
         self.close_expiration();
         let options = Options {
             outbox_events_max: events,
-            ..Options::new(Source::Expiration, self.dirs.0.path())
+            ..Options::new(Source::Expiration, store_dir(&self.dirs.0))
         };
         self.expiration = Store::open(options).unwrap();
     }
@@ -345,7 +346,7 @@ impl System {
             accept_loss,
             ..RestoreOptions::new(Source::Expiration, now())
         };
-        store::restore(backup, self.dirs.0.path(), &options).unwrap();
+        store::restore(backup, &store_dir(&self.dirs.0), &options).unwrap();
         self.expiration = open(Source::Expiration, &self.dirs.0);
     }
 
@@ -353,7 +354,7 @@ impl System {
     pub(crate) fn set_back(&mut self, backup: &[u8]) {
         self.restore(backup, false);
         self.close_expiration();
-        std::fs::remove_file(self.dirs.0.path().join("restored")).unwrap();
+        std::fs::remove_file(store_dir(&self.dirs.0).join("restored")).unwrap();
         self.expiration = open(Source::Expiration, &self.dirs.0);
     }
 
@@ -414,7 +415,12 @@ pub(crate) fn bus_at(url: &str) -> Bus {
 }
 
 pub(crate) fn open<I: Indexes>(source: Source, dir: &TempDir) -> Store<I> {
-    Store::open(Options::new(source, dir.path())).unwrap()
+    Store::open(Options::new(source, store_dir(dir))).unwrap()
+}
+
+/// Where the store lies in the folder that is deleted in the end: what a restoration keeps lies beside the store.
+pub(crate) fn store_dir(dir: &TempDir) -> PathBuf {
+    dir.path().join("store")
 }
 
 /// The time stands still: nothing here depends on it.
