@@ -57,8 +57,8 @@ mod walk;
 mod writer;
 
 pub use backup::{
-    BACKUP_BEHIND_BYTES_MAX, Backup, BackupError, Manifest, RestoreError, RestoreOptions, Restored,
-    inspect_backup, restore,
+    BACKUP_BEHIND_BYTES_MAX, BACKUP_SILENCE_SECONDS_MAX, Backup, BackupError, Manifest, RestoreError,
+    RestoreOptions, Restored, inspect_backup, restore,
 };
 pub use changed::Changed;
 pub use check::CheckReport;

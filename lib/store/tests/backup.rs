@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use common::{Account, Bank, Place, Refusal, Step, Totals, account, event, eventually, id, now, options};
 use events::{Epoch, Position, Seq, Source};
@@ -289,6 +290,41 @@ fn a_backup_that_nobody_takes_does_not_hold_up_the_writer() {
         last = Some(chunk);
     }
     assert_eq!(last.unwrap().unwrap_err(), BackupError::TooSlow);
+    store.close();
+}
+
+#[test]
+fn whoever_stops_taking_a_backup_stands_in_the_way_of_no_other_for_long() {
+    let dir = tempfile::tempdir().unwrap();
+    // More than what waits for whoever takes it, and nothing is written meanwhile.
+    let store = filled(dir.path(), 0);
+    transact(&store, |txn| {
+        for number in 0..5_000 {
+            txn.put(None, account(number, 1, 0))?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let mut stalled = store
+        .backup_with_patience(now(), Duration::from_millis(50))
+        .unwrap();
+    assert!(stalled.blocking_next().unwrap().is_ok());
+    let mut next = None;
+    eventually("the next one can be taken", || {
+        next = store.backup(now()).ok();
+        next.is_some()
+    });
+    // Whoever comes back hears what has become of theirs.
+    let mut last = None;
+    while let Some(chunk) = stalled.blocking_next() {
+        last = Some(chunk);
+    }
+    assert_eq!(last.unwrap().unwrap_err(), BackupError::TooSlow);
+    let mut bytes = Vec::new();
+    while let Some(chunk) = next.as_mut().unwrap().blocking_next() {
+        bytes.extend(chunk.unwrap());
+    }
+    assert!(inspect_backup(&*bytes).is_ok());
     store.close();
 }
 

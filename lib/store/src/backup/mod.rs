@@ -6,7 +6,7 @@
 //! last row, what it tells is the state after the last batch: there it ends, as soon as that batch is on the disk.
 //!
 //! A backup never holds the writer up for longer than a chunk takes to be read. Whoever takes the stream too slowly
-//! loses the backup. It holds everything: password hashes and signing keys too.
+//! loses the backup, and whoever stops taking it stands in nobody's way for long. It holds everything: password hashes and signing keys too.
 
 mod format;
 mod place;
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use events::{Position, Source, Timestamp};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::engine::Engine;
 use crate::errors::StoreError;
@@ -37,6 +38,13 @@ pub(crate) use tee::Backups;
 /// How far whoever takes a backup may be behind the writer.
 pub const BACKUP_BEHIND_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// How long whoever takes a backup may take nothing, although there is something: no longer than the operator's command
+/// waits for the next bytes. Until then no other backup can be taken.
+pub const BACKUP_SILENCE_SECONDS_MAX: u64 = 90;
+
+/// How often is looked whether there is room for the next chunk, while there is none.
+const ROOM_POLL_MILLIS: u64 = 5;
+
 /// How many chunks wait for whoever takes them.
 const CHUNKS_WAITING_MAX: usize = 2;
 
@@ -54,10 +62,10 @@ pub enum BackupError {
     /// Another one is being taken.
     #[error("another backup of this store is being taken; take this one when that is done")]
     Busy,
-    /// The store was written faster than the backup was taken.
+    /// The store was written faster than the backup was taken, or nothing was taken for too long.
     #[error(
-        "the backup was taken too slowly: more than {BACKUP_BEHIND_BYTES_MAX} bytes were written meanwhile and waited; take it \
-         again, onto a faster disk or when there is less to do"
+        "the backup was taken too slowly: more than {BACKUP_BEHIND_BYTES_MAX} bytes were written meanwhile and waited, or \
+         nothing was taken for {BACKUP_SILENCE_SECONDS_MAX} s; take it again, onto a faster disk or when there is less to do"
     )]
     TooSlow,
     /// The store can't be read.
@@ -134,14 +142,23 @@ impl<I: Indexes> Store<I> {
     /// # Errors
     /// When the store is not open, or another backup is being taken. Later errors come at the stream's end.
     pub fn backup(&self, now: Timestamp) -> Result<Backup, BackupError> {
+        self.backup_with_patience(now, Duration::from_secs(BACKUP_SILENCE_SECONDS_MAX))
+    }
+
+    /// [`Self::backup`] for someone who may take nothing for so long.
+    ///
+    /// # Errors
+    /// As [`Self::backup`].
+    pub fn backup_with_patience(&self, now: Timestamp, patience: Duration) -> Result<Backup, BackupError> {
         let shared = Arc::clone(&self.shared);
         let id = begin(&shared, now)?;
-        let (sender, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
+        let (sender, chunks) = mpsc::channel(CHUNKS_WAITING_MAX + 1);
+        let taker = Taker::new(sender, patience);
         let spawned = std::thread::Builder::new()
             .name(format!("{}-backup", shared.options.source))
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || copy(&shared, id, &sender)
+                move || copy(&shared, id, taker)
             });
         if let Err(error) = spawned {
             shared.tees().backups.detach(id);
@@ -166,28 +183,65 @@ fn begin<I: Indexes>(shared: &Shared<I>, now: Timestamp) -> Result<u64, BackupEr
     })?
 }
 
+/// Whoever takes a backup, as the thread sees them that copies it.
+struct Taker {
+    chunks: mpsc::Sender<Result<Vec<u8>, BackupError>>,
+    /// Room for why it failed. Who takes nothing any more must still hear of it when they come back, and nobody waits
+    /// for that.
+    last_word: Option<mpsc::OwnedPermit<Result<Vec<u8>, BackupError>>>,
+    patience: Duration,
+}
+
+impl Taker {
+    fn new(chunks: mpsc::Sender<Result<Vec<u8>, BackupError>>, patience: Duration) -> Self {
+        Self {
+            last_word: chunks.clone().try_reserve_owned().ok(),
+            chunks,
+            patience,
+        }
+    }
+
+    /// Hands over the next chunk as soon as there is room for it; says whether someone is there.
+    fn hand_over(&self, chunk: Vec<u8>) -> Result<bool, BackupError> {
+        let deadline = Instant::now() + self.patience;
+        let mut next = Ok(chunk);
+        loop {
+            next = match self.chunks.try_send(next) {
+                Ok(()) => return Ok(true),
+                Err(TrySendError::Closed(_)) => return Ok(false),
+                Err(TrySendError::Full(_)) if Instant::now() > deadline => return Err(BackupError::TooSlow),
+                Err(TrySendError::Full(chunk)) => chunk,
+            };
+            #[expect(clippy::disallowed_methods, reason = "polls for room, with a deadline")]
+            std::thread::sleep(Duration::from_millis(ROOM_POLL_MILLIS));
+        }
+    }
+
+    /// Why there is no backup.
+    fn fail(self, error: BackupError) {
+        if let Some(last_word) = self.last_word {
+            last_word.send(Err(error));
+        }
+    }
+}
+
 /// Copies all rows into the stream. Fails towards whoever takes it; no one else needs to know.
-fn copy<I: Indexes>(shared: &Shared<I>, id: u64, sender: &mpsc::Sender<Result<Vec<u8>, BackupError>>) {
+fn copy<I: Indexes>(shared: &Shared<I>, id: u64, taker: Taker) {
     let source = shared.options.source;
-    let copied = copy_rows(shared, id, sender);
+    let copied = copy_rows(shared, id, &taker);
     shared.tees().backups.detach(id);
     match copied {
         Ok(true) => tracing::info!(store = %source, "a backup was taken"),
         Ok(false) => tracing::warn!(store = %source, "whoever took a backup went away before its end"),
         Err(error) => {
             tracing::warn!(store = %source, %error, "a backup failed");
-            // Fails only when whoever takes it has gone away.
-            sender.blocking_send(Err(error)).ok();
+            taker.fail(error);
         }
     }
 }
 
 /// Says whether someone was there to the end.
-fn copy_rows<I: Indexes>(
-    shared: &Shared<I>,
-    id: u64,
-    sender: &mpsc::Sender<Result<Vec<u8>, BackupError>>,
-) -> Result<bool, BackupError> {
+fn copy_rows<I: Indexes>(shared: &Shared<I>, id: u64, taker: &Taker) -> Result<bool, BackupError> {
     let mut from = Vec::new();
     loop {
         let (chunk, ended) = shared.reading(Reader::Recovery, |engine| {
@@ -205,7 +259,7 @@ fn copy_rows<I: Indexes>(
             }
             Ok(Ok((tee.take(), last.is_none())))
         })??;
-        if sender.blocking_send(Ok(chunk)).is_err() {
+        if !taker.hand_over(chunk)? {
             return Ok(false);
         }
         if ended {
@@ -220,7 +274,7 @@ fn copy_rows<I: Indexes>(
             let durable = shared.durable().meta.batch;
             if let Some(end) = tees.backups.of(id)?.end(durable) {
                 drop(tees);
-                return Ok(sender.blocking_send(Ok(end)).is_ok());
+                return taker.hand_over(end);
             }
         }
         if Instant::now() > deadline {

@@ -40,7 +40,7 @@ impl Backups {
                 None => Ok(tee),
                 Some(error) => Err(error.clone()),
             },
-            // Only a failed one is replaced by another, and only failing too slowly goes unnoticed for so long.
+            // Only a failed one is replaced by another, and only having been too slow goes unnoticed for so long.
             Some(_) | None => Err(BackupError::TooSlow),
         }
     }
