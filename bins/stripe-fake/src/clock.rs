@@ -21,8 +21,10 @@ pub enum Clock {
 
 impl Clock {
     /// Seconds since the Unix epoch.
-    // This crate plays another company and depends on none of our libraries, so it has a clock of its own.
-    #[allow(clippy::disallowed_methods)]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "plays another company and depends on none of our libraries, so it has a clock of its own"
+    )]
     pub(crate) fn now(&self) -> Seconds {
         match self {
             Self::System => SystemTime::now()

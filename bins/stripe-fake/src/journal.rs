@@ -205,8 +205,10 @@ impl WriterState {
 
     /// Writes and syncs one group, again and again until the disk takes it; false when it has not and the
     /// books are being closed.
-    // A retry loop on a thread of its own: there is nothing to wait for but time.
-    #[allow(clippy::disallowed_methods)]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a retry loop on a thread of its own: there is nothing to wait for but time"
+    )]
     fn write(&self, group: &[u8]) -> bool {
         let mut said = false;
         loop {
