@@ -156,8 +156,7 @@ async fn look(market: &Market, listings: &Arc<Vec<Listing>>) -> Found {
         let (market, listings) = (market.clone(), Arc::clone(listings));
         lookers.spawn(async move {
             let mut found = Vec::new();
-            let (address, host) = market.place.of("/api/tickets");
-            let mut connection = Connection::new(address, host);
+            let mut connection = market.place.of("/api/tickets").connection();
             for at in (first..listings.len()).step_by(CHECKING_AT_ONCE) {
                 found.push((at, see(&mut connection, &market, &listings[at].id).await));
             }

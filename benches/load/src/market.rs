@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
-use crate::http::{Answer, Connection, HttpError, Request};
+use crate::http::{Answer, HttpError, Request};
 use crate::place::Place;
 
 /// How many requests prepare the market at once.
@@ -206,8 +206,7 @@ async fn ask<T>(
     request: &Request<'_>,
     read: impl Fn(&Answer<'_>) -> Result<T, serde_json::Error>,
 ) -> Result<T, MarketError> {
-    let (address, host) = place.of(request.path);
-    let mut connection = Connection::new(address, host);
+    let mut connection = place.of(request.path).connection();
     let mut tries = 0;
     loop {
         let answer = connection.send(request).await;

@@ -3,6 +3,8 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::str::FromStr;
 
+use crate::http::Connection;
+
 /// A plain HTTP address that has been looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
@@ -71,10 +73,9 @@ impl Place {
     }
 
     /// Who serves a path.
-    pub fn of(&self, path: &str) -> (SocketAddr, String) {
+    pub fn of(&self, path: &str) -> &Base {
         let part = self.parts.iter().find(|(prefix, _)| path.starts_with(prefix));
-        let base = part.map_or(&self.site, |(_, base)| base);
-        (base.address, base.host.clone())
+        part.map_or(&self.site, |(_, base)| base)
     }
 
     /// The port of the site: how its process is found.
@@ -91,6 +92,18 @@ impl Place {
             }
         }
         addresses
+    }
+}
+
+impl Base {
+    /// The address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A connection to it, which is made with the first request.
+    pub fn connection(&self) -> Connection {
+        Connection::new(self.address, self.host.clone())
     }
 }
 
@@ -133,9 +146,9 @@ mod tests {
         let place = Place::at("http://127.0.0.1:8080/".parse().unwrap())
             .with_part("/api/orders=http://127.0.0.1:8083")
             .unwrap();
-        assert_eq!(place.of("/api/orders/x").0.port(), 8083);
-        assert_eq!(place.of("/api/tickets").0.port(), 8080);
-        assert_eq!(place.of("/").1, "127.0.0.1:8080");
+        assert_eq!(place.of("/api/orders/x").address().port(), 8083);
+        assert_eq!(place.of("/api/tickets").address().port(), 8080);
+        assert_eq!(place.of("/").host, "127.0.0.1:8080");
         assert!(place.only_here().is_ok());
     }
 

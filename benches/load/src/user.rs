@@ -62,13 +62,11 @@ impl User {
     ) -> Result<Answer<'_>, Failed> {
         let due = self.request_due.take().unwrap_or_else(Instant::now);
         let operation_due = self.operation_due;
-        let (address, host) = self.place.of(request.path);
-        let known = self
-            .connections
-            .iter()
-            .position(|known| known.address() == address);
+        let base = self.place.of(request.path);
+        let mut known = self.connections.iter();
+        let known = known.position(|known| known.address() == base.address());
         let at = known.unwrap_or_else(|| {
-            self.connections.push(Connection::new(address, host));
+            self.connections.push(base.connection());
             self.connections.len() - 1
         });
         let recorder = &self.recorder;

@@ -13,7 +13,7 @@ use service::Clock;
 use tokio::task::JoinSet;
 
 use super::{Failed, Scenario};
-use crate::http::{Connection, Request};
+use crate::http::Request;
 use crate::market::{Listing, Market, MarketError, PIECES_MAX};
 use crate::number::micros;
 use crate::order::{self, Placed};
@@ -101,8 +101,7 @@ impl Holds {
     /// Waits until every piece is on sale again; nothing if that takes longer than `within`.
     pub async fn all_back(&self, within: Duration) -> Option<Duration> {
         let begun = Instant::now();
-        let (address, host) = self.market.place.of("/api/tickets");
-        let mut connection = Connection::new(address, host);
+        let mut connection = self.market.place.of("/api/tickets").connection();
         for listing in self.listings.iter() {
             let path = format!("/api/tickets/{}", listing.id);
             loop {
@@ -159,8 +158,7 @@ async fn follow(place: Place, clock: Clock, order: Placed, cookie: String) -> Re
         .map_err(|_| format!("an order ends at {}, which is no time", order.expires_at))?;
     tokio::time::sleep(deadline.minus(FOLLOW_BEFORE).since(clock.now())).await;
     let path = format!("/api/orders/{}", order.id);
-    let (address, host) = place.of(&path);
-    let mut connection = Connection::new(address, host);
+    let mut connection = place.of(&path).connection();
     let mut version = order.version;
     loop {
         let known = format!("\"{version}\"");
