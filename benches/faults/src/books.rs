@@ -1,6 +1,6 @@
 //! The services' own books, and Stripe's, for `invariants`: collected over HTTP, page after page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 
 use events::OrderId;
@@ -11,6 +11,7 @@ use testkit::Client;
 
 use crate::judge::Findings;
 use crate::layout::OPERATOR_TOKEN;
+use crate::ledger::Entries;
 use crate::market::stripe;
 use crate::part::Part;
 use crate::system::System;
@@ -18,12 +19,17 @@ use crate::system::System;
 /// How many facts are asked for at once.
 const FACTS_PER_PAGE: usize = 1_000;
 
-/// Adds what the invariants say about the books of all services, read now.
-pub async fn compare(system: &System, findings: &mut Findings) {
+/// Adds what the invariants say about the books of all services, read now, and whose account is in none of them.
+pub async fn compare(system: &System, entries: &Entries, findings: &mut Findings) {
     let books = match collect(system).await {
         Ok(books) => books,
         Err(sentence) => return findings.pending.push(sentence),
     };
+    let users: BTreeSet<String> = books.facts.iter().filter_map(user).collect();
+    let lost = entries.users.difference(&users);
+    findings
+        .lost
+        .extend(lost.map(|user| format!("the account of {user} was acknowledged")));
     let now = service::Clock::new().now();
     // At rest nothing may be under way any more; until then it is pending, and asked again.
     for violation in invariants::check(&books, now, Tolerance::NONE) {
@@ -33,6 +39,15 @@ pub async fn compare(system: &System, findings: &mut Findings) {
             &mut findings.pending
         };
         kind.push(violation.sentence);
+    }
+}
+
+/// Whose account it is, if it is one.
+fn user(fact: &Fact) -> Option<String> {
+    if let Fact::User(user) = fact {
+        Some(user.id.to_string())
+    } else {
+        None
     }
 }
 

@@ -29,7 +29,7 @@ enum Command {
     Run {
         /// Names or numbers of rows; all, if none is given
         rows: Vec<String>,
-        /// As many purchases, kills and seconds as the promise is about (some 30 minutes for all rows)
+        /// As many purchases, kills and seconds as the promise is about (about an hour for all rows)
         #[arg(long)]
         long: bool,
         /// The seed of all choices: the one of an earlier run makes its choices again
@@ -71,6 +71,9 @@ pub fn main() -> ExitCode {
             let form = if long { Form::Long } else { Form::Short };
             let report = run(&chosen, form, seed.unwrap_or_else(any_seed));
             println!("\n{}", report.sums());
+            if let Some(sentence) = report.falls_short() {
+                eprintln!("{sentence}");
+            }
             for line in &report.lines {
                 if let Err(failure) = &line.result {
                     eprintln!("\n=== row {} ({})\n{failure}", line.row.number, line.row.name);

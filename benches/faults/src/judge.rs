@@ -149,7 +149,7 @@ async fn look(system: &System, market: &Market, entries: &Entries) -> (Findings,
     compare_money(system, &orders, &mut findings).await;
     // The books are a look at everything; they are only worth it once the outside agrees.
     if findings.pending.is_empty() {
-        books::compare(system, &mut findings).await;
+        books::compare(system, entries, &mut findings).await;
     }
     let complete = orders.values().filter(|order| order.status == Status::Complete);
     (findings, complete.count())

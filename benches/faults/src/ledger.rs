@@ -3,7 +3,7 @@
 //! It is kept by the clients, outside the system, and filled only with what a 2xx has said. That makes it the
 //! measure of "lost": a thing that stands here, and not (or in an earlier state) in the system after the fault.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -99,6 +99,8 @@ pub struct Entries {
     pub orders: BTreeMap<String, KnownOrder>,
     /// Listings by id.
     pub tickets: BTreeMap<String, KnownTicket>,
+    /// Accounts, by id, that an answer has told of.
+    pub users: BTreeSet<String>,
     /// How many writes were answered 2xx.
     pub acknowledged: usize,
     /// How many purchases came to their end in front of their client.
@@ -121,8 +123,14 @@ pub struct Ledger(Mutex<Entries>);
 
 impl Ledger {
     /// An account was acknowledged.
-    pub fn signed_up(&self) {
+    pub fn signed_up(&self, user: &str) {
         self.entries().acknowledged += 1;
+        self.known(user);
+    }
+
+    /// An answer has told of an account.
+    pub fn known(&self, user: &str) {
+        self.entries().users.insert(user.to_owned());
     }
 
     /// A listing was answered 201.

@@ -117,19 +117,20 @@ impl Person {
             return self.signed_in_again().await;
         }
         assert_eq!(answer.status, 201, "{}: {}", answer.request, answer.text());
-        self.ledger.signed_up();
+        self.ledger.signed_up(&answer.field("id"));
         self
     }
 
-    /// The same person with a new session.
+    /// The same person with a new session: their account is there, and their password opens it.
     ///
     /// # Panics
     /// When they are not let in.
-    async fn signed_in_again(self) -> Self {
+    pub async fn signed_in_again(self) -> Self {
         let account = self.account();
         let answer = self.insist(Wish::post("/api/users/signin", Some(&account), ACCOUNT_KEY));
         let answer = answer.await.expect("a sign-in is answered");
         assert_eq!(answer.status, 200, "{}: {}", answer.request, answer.text());
+        self.ledger.known(&answer.field("id"));
         self
     }
 
@@ -148,14 +149,6 @@ impl Person {
             payments: auth.at(system.base(Part::Payments)),
             auth,
             ledger: Arc::clone(ledger),
-        }
-    }
-
-    /// Whether they are taken for signed in, by the service that asks nobody else.
-    pub async fn is_signed_in(&self) -> bool {
-        match self.insist(Wish::get("/api/users/currentuser")).await {
-            Some(answer) if answer.status == 200 => answer.json()["currentUser"].is_object(),
-            _ => false,
         }
     }
 

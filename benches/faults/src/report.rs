@@ -4,7 +4,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::judge::Verdict;
-use crate::rows::Row;
+use crate::rows::{ROWS, Row};
+use crate::stage::Form;
+
+/// A long run of all rows that has killed less often has shown too little (issue 3).
+const KILLS_MIN: usize = 300;
+
+/// The same for purchases.
+const PURCHASES_MIN: usize = 10_000;
 
 /// How a row ended.
 #[derive(Debug, Clone)]
@@ -34,7 +41,7 @@ pub struct Report {
     /// The seed of all choices.
     pub seed: u64,
     /// Short or long.
-    pub form: &'static str,
+    pub form: Form,
     /// When it began, RFC 3339.
     pub began: String,
     /// What it ran on.
@@ -110,15 +117,33 @@ impl Line {
 }
 
 impl Report {
-    /// Whether every row passed.
+    /// Whether every row passed, and all of them together were what was promised.
     pub fn passed(&self) -> bool {
-        self.lines.iter().all(|line| line.result.is_ok())
+        self.lines.iter().all(|line| line.result.is_ok()) && self.falls_short().is_none()
+    }
+
+    /// What a long run of all rows has done too little of, if it has: then it proves less than it claims to.
+    pub fn falls_short(&self) -> Option<String> {
+        if self.form == Form::Short || self.lines.len() < ROWS.len() {
+            return None;
+        }
+        let kills = self.sum(|outcome| outcome.kills);
+        let purchases = self.sum(|outcome| outcome.verdict.purchases);
+        (kills < KILLS_MIN || purchases < PURCHASES_MIN).then(|| {
+            format!(
+                "Too little was done for a long run: {kills} kill -9 of at least {KILLS_MIN}, {purchases} purchases of \
+                 at least {PURCHASES_MIN}."
+            )
+        })
+    }
+
+    fn sum(&self, value: fn(&Outcome) -> usize) -> usize {
+        let outcomes = self.lines.iter().filter_map(|line| line.result.as_ref().ok());
+        outcomes.map(value).sum()
     }
 
     /// The sums over all rows, in a sentence.
     pub fn sums(&self) -> String {
-        let outcomes = || self.lines.iter().filter_map(|line| line.result.as_ref().ok());
-        let sum = |value: fn(&Outcome) -> usize| outcomes().map(value).sum::<usize>();
         let failed = self.lines.iter().filter(|line| line.result.is_err()).count();
         let failures = match failed {
             0 => "every row passed".to_owned(),
@@ -127,9 +152,9 @@ impl Report {
         format!(
             "{} rows, {failures}: {} purchases, {} kill -9, {} writes acknowledged, {}",
             self.lines.len(),
-            sum(|outcome| outcome.verdict.purchases),
-            sum(|outcome| outcome.kills),
-            sum(|outcome| outcome.verdict.acknowledged),
+            self.sum(|outcome| outcome.verdict.purchases),
+            self.sum(|outcome| outcome.kills),
+            self.sum(|outcome| outcome.verdict.acknowledged),
             if failed == 0 {
                 "0 lost, 0 tickets sold twice, 0 charges without delivery"
             } else {
@@ -145,13 +170,15 @@ impl Report {
         let parts = [
             "# A run of the fault bench\n".to_owned(),
             format!("{}\n", self.sums()),
-            format!("- Began {}, took {minutes:.1} minutes, {} form.", self.began, self.form),
+            self.falls_short().map_or_else(String::new, |sentence| format!("**{sentence}**\n")),
+            format!("- Began {}, took {minutes:.1} minutes, {} form.", self.began, self.form.name()),
             format!("- Machine: {}.", self.machine),
             format!("- Seed {}: `./scripts/faults --seed {}` makes the same choices again.\n", self.seed, self.seed),
             "| row | fault | what was done | purchases | kill -9 | acknowledged | lost | doubled | converged in | |".to_owned(),
             "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |".to_owned(),
         ];
-        for part in parts.iter().cloned().chain(self.lines.iter().map(Line::markdown)) {
+        let said = parts.into_iter().filter(|part| !part.is_empty());
+        for part in said.chain(self.lines.iter().map(Line::markdown)) {
             // Writing to a String can't fail.
             let written = writeln!(text, "{part}");
             debug_assert!(written.is_ok());

@@ -25,7 +25,7 @@ pub fn run(rows: &[&'static Row], form: Form, seed: u64) -> Report {
     Report {
         lines,
         seed,
-        form: form.name(),
+        form,
         began,
         machine: machine(),
         took: begun.elapsed(),

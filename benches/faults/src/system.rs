@@ -329,6 +329,15 @@ impl System {
         }
     }
 
+    /// Whether a service says that it can't reach Redis.
+    ///
+    /// # Panics
+    /// When it does not say how it is: a fault of Redis is no reason for that.
+    pub async fn bus_is_degraded(&self, part: Part) -> bool {
+        let ready = Client::new(self.base(part)).get("/readyz").expect(200).await;
+        ready.text().contains("degraded")
+    }
+
     fn still_starting(&self, part: Part, begun: Instant, last: &str) {
         let mut process = self.process(part);
         if let Some(status) = process.ended()

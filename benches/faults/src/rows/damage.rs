@@ -70,6 +70,10 @@ pub(super) async fn each_service(stage: Stage) -> Outcome {
             stage.say(&format!("{} stores damaged", nth + 1));
         }
     }
+    assert!(
+        refused > 0,
+        "none of {seeds} damaged stores was noticed: the damage does nothing"
+    );
     market.purchase_all(8, Mix::NO_DEADLINES).await;
     verdict = crate::judge::Verdict {
         converged: verdict.converged,

@@ -2,6 +2,8 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use testkit::{Disk, TempDir};
@@ -26,6 +28,10 @@ const ROOM_BYTES_MAX: u64 = 48 * 1_024;
 
 /// How long it may take until a disk with so little room is full.
 const FULL_SECONDS_MAX: u64 = 60;
+
+/// So many people at most sign up until the disk of auth is full: a store writes over what it has freed, and needs
+/// more room only when that is used up.
+const NEWCOMERS_MAX: usize = 200;
 
 /// Between two looks at it.
 const LOOK_MILLIS: u64 = 20;
@@ -90,15 +96,25 @@ pub(super) async fn full(stage: Stage) -> Outcome {
             let before = disk.refusals();
             let process = system.process(*part).pid();
             // Auth writes when somebody signs up, and hardly ever else: it gets no room at all, and somebody.
-            let (room, newcomer) = match part {
+            let (room, crowd) = match part {
                 Part::Auth => (0, Some(market.clone())),
                 Part::Tickets | Part::Orders | Part::Expiration | Part::Payments | Part::Stripe => {
                     (random.below(ROOM_BYTES_MAX), None)
                 }
             };
             disk.limit(Some(room));
-            let newcomer =
-                newcomer.map(|market| tokio::spawn(async move { market.somebody_signs_up().await }));
+            let refused = Arc::new(AtomicBool::new(false));
+            let newcomers = crowd.map(|market| {
+                let refused = Arc::clone(&refused);
+                tokio::spawn(async move {
+                    for _ in 0..NEWCOMERS_MAX {
+                        market.somebody_signs_up().await;
+                        if refused.load(Ordering::Relaxed) {
+                            break;
+                        }
+                    }
+                })
+            });
             let begun = Instant::now();
             while disk.refusals() == before {
                 assert!(
@@ -108,6 +124,7 @@ pub(super) async fn full(stage: Stage) -> Outcome {
                 );
                 pause(LOOK_MILLIS).await;
             }
+            refused.store(true, Ordering::Relaxed);
             pause(full_millis).await;
             disk.limit(None);
             let within = Duration::from_secs(TOLD_SECONDS_MAX);
@@ -120,8 +137,8 @@ pub(super) async fn full(stage: Stage) -> Outcome {
                 "{} was not to be restarted",
                 part.name()
             );
-            if let Some(newcomer) = newcomer {
-                newcomer.await.expect("whoever signs up is answered in the end");
+            if let Some(newcomers) = newcomers {
+                newcomers.await.expect("whoever signs up is answered in the end");
             }
             refusals += disk.refusals() - before;
             stage.say(&format!("the disk of {} was full", part.name()));
@@ -147,14 +164,25 @@ pub(super) async fn slow(stage: Stage) -> Outcome {
     let slow = |delay| disks.iter().for_each(|(_, disk)| disk.slow_syncs(delay));
     slow(Duration::from_millis(SLOW_SYNC_MILLIS));
     let purchases = market.purchases(Mix::ALL_WAYS);
-    pause(seconds * 1_000).await;
+    let begun = Instant::now();
+    market.list(1).await.expect("a listing is answered 201");
+    let listed = begun.elapsed();
+    assert!(
+        listed >= Duration::from_millis(SLOW_SYNC_MILLIS),
+        "a listing was answered after {listed:?}, so it was not synced, or the disk is not slow"
+    );
+    let rest = Duration::from_secs(seconds).saturating_sub(begun.elapsed());
+    pause(u64::try_from(rest.as_millis()).unwrap_or(0)).await;
     system.memory_grew_little(&before, GROWTH_MIB_MAX);
     slow(Duration::ZERO);
     let healed = Instant::now();
     purchases.finish().await;
     let verdict = settle(&system, &market, healed).await;
     Outcome {
-        done: format!("{seconds} s of syncs of {SLOW_SYNC_MILLIS} ms each"),
+        done: format!(
+            "{seconds} s of syncs of {SLOW_SYNC_MILLIS} ms each; a listing took {} ms",
+            listed.as_millis()
+        ),
         kills: 0,
         verdict,
     }

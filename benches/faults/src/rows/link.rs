@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use testkit::{Client, Direction, Proxy, RedisServer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::judge::{settle, settle_within};
 use crate::market::{Market, Mix, Ordered};
@@ -31,6 +33,12 @@ const GROWTH_MIB_MAX: u64 = 64;
 
 /// A listing that is never sold out.
 const PIECES: u64 = 100_000;
+
+/// A link that each byte crosses late both ways is late by this at least when it is at its slowest.
+const LATE_MILLIS_MIN: u64 = 50;
+
+/// What Redis says to a PING.
+const PONG: &[u8; 7] = b"+PONG\r\n";
 
 /// How far a full Redis lets its memory grow beyond what it holds: room for commands, not for events.
 const FULL_ROOM_BYTES: i64 = 4_096;
@@ -199,12 +207,11 @@ pub(super) async fn cut(stage: Stage) -> Outcome {
     let (wanted, strikes_min) = stage.size((50, 6), (600, 60));
     let (system, proxies) = linked(Setup::default().hold(HOLD_SECONDS), stage.seed).await;
     let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
-    market.what_is_new_may_be_unheard_of();
     let purchases = market.purchases(Mix::ALL_WAYS);
     let mut random = stage.random();
-    let mut strikes = 0_u64;
+    let (mut strikes, mut disturbed) = (0_u64, 0);
     while purchases.finished() < wanted || strikes < strikes_min {
-        let (_, link) = random.pick(&proxies).expect("there are links");
+        let (part, link) = random.pick(&proxies).expect("there are links");
         // Each way in its turn, so that the short form has all of them, too.
         match strikes % 6 {
             0 => link.cut(),
@@ -215,6 +222,9 @@ pub(super) async fn cut(stage: Stage) -> Outcome {
             _ => link.flap(Duration::from_millis(200), Duration::from_millis(100)),
         }
         pause(random.between(300, 1_500)).await;
+        if system.bus_is_degraded(*part).await {
+            disturbed += 1;
+        }
         link.heal();
         link.reset();
         strikes += 1;
@@ -227,9 +237,16 @@ pub(super) async fn cut(stage: Stage) -> Outcome {
     }
     let healed = Instant::now();
     purchases.finish().await;
+    assert!(
+        disturbed > 0,
+        "no service has noticed any of {strikes} cuts of its link"
+    );
     let verdict = settle(&system, &market, healed).await;
     Outcome {
-        done: format!("{strikes} times: cut, held or swallowed, one way or both, flapping, reset"),
+        done: format!(
+            "{strikes} times: cut, held or swallowed, one way or both, flapping, reset; {disturbed} times the service \
+             said at the end of it that it can't reach Redis"
+        ),
         kills: 0,
         verdict,
     }
@@ -240,9 +257,9 @@ pub(super) async fn delayed(stage: Stage) -> Outcome {
     let wanted = stage.size(40, 400);
     let (system, proxies) = linked(Setup::default().hold(HOLD_SECONDS), stage.seed).await;
     let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
-    market.what_is_new_may_be_unheard_of();
     let purchases = market.purchases(Mix::ALL_WAYS);
     let mut random = stage.random();
+    let mut latest = Duration::ZERO;
     while purchases.finished() < wanted {
         for (_, link) in &proxies {
             link.delay(
@@ -256,7 +273,14 @@ pub(super) async fn delayed(stage: Stage) -> Outcome {
             link.delay(Direction::ToTarget, Duration::from_millis(random.between(0, 60)));
         }
         pause(random.between(300, 900)).await;
+        for (_, link) in &proxies {
+            latest = latest.max(round_trip(link).await);
+        }
     }
+    assert!(
+        latest >= Duration::from_millis(LATE_MILLIS_MIN),
+        "the slowest link answered within {latest:?}: nothing was delayed"
+    );
     for (_, link) in &proxies {
         link.heal();
     }
@@ -264,8 +288,33 @@ pub(super) async fn delayed(stage: Stage) -> Outcome {
     purchases.finish().await;
     let verdict = settle(&system, &market, healed).await;
     Outcome {
-        done: "each link up to 300 ms late, changing all the time".to_owned(),
+        done: format!(
+            "each link up to 300 ms late, changing all the time; the slowest PING took {} ms",
+            latest.as_millis()
+        ),
         kills: 0,
         verdict,
     }
+}
+
+/// How long Redis takes to answer through a link, as the service at its end sees it.
+async fn round_trip(link: &Proxy) -> Duration {
+    let mut stream = TcpStream::connect(link.address())
+        .await
+        .expect("the proxy takes connections");
+    let begun = Instant::now();
+    stream
+        .write_all(b"PING\r\n")
+        .await
+        .expect("a link that is up takes bytes");
+    let mut reply = [0; PONG.len()];
+    tokio::time::timeout(
+        Duration::from_secs(AGREED_SECONDS_MAX),
+        stream.read_exact(&mut reply),
+    )
+    .await
+    .expect("a late link answers in the end")
+    .expect("Redis answers through a link that is up");
+    assert_eq!(&reply, PONG, "Redis answers a PING");
+    begun.elapsed()
 }

@@ -12,6 +12,7 @@ mod clocks;
 mod crowd;
 mod damage;
 mod disk;
+mod gone;
 mod groups;
 mod killed;
 mod link;
@@ -85,7 +86,7 @@ rows! {
     29 "restored-with-streams" "a backup restored, the streams still there" => restored::with_the_streams,
     29 "restored-without-streams" "a backup restored, Redis wiped" => restored::without_the_streams,
     30 "sigterm" "SIGTERM under load" => restarts::told_to_stop,
-    33 "redis-or-stripe-gone" "Redis or Stripe down" => restarts::others_gone,
+    33 "redis-or-stripe-gone" "Redis, Stripe or a store gone" => gone::others_gone,
     34 "empty-store-late" "an empty store after the outboxes were trimmed" => restored::too_late_for_the_outboxes,
 }
 

@@ -111,7 +111,6 @@ async fn again_and_again(
     let setup = setup.hold(HOLD_SECONDS);
     let system = System::start(&setup).await;
     let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
-    market.what_is_new_may_be_unheard_of();
     let purchases = market.purchases(Mix::ALL_WAYS);
     let mut random = stage.random();
     let mut strikes = 0;

@@ -2,14 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use testkit::Client;
 use tokio::task::JoinSet;
 
 use crate::judge::settle;
-use crate::market::{Market, Mix, Ordered, Plan};
+use crate::market::{Market, Mix, Plan};
 use crate::part::Part;
-use crate::person::Wish;
 use crate::report::Outcome;
 use crate::rows::pause;
 use crate::stage::Stage;
@@ -225,90 +223,5 @@ pub(super) async fn second_process(stage: Stage) -> Outcome {
         ),
         kills: 0,
         verdict,
-    }
-}
-
-/// Row 33: Redis gone, then Stripe gone: live and ready, shown as degraded; reads and single-store writes go on.
-pub(super) async fn others_gone(stage: Stage) -> Outcome {
-    let looks = stage.size(10, 100);
-    let system = System::start(&Setup::default()).await;
-    let market = Market::open(&system, 4, Setup::default().hold_seconds, stage.seed).await;
-    market.purchase_all(6, Mix::NO_DEADLINES).await;
-    let ticket = market.list(10_000).await.expect("a listing is answered 201");
-    let first = market.order(0, &ticket).await.expect_taken();
-    let mut open = vec![(0, first)];
-    system.kill_redis();
-    for part in Part::SERVICES {
-        shown_as_degraded(&system, part).await;
-    }
-    for nth in 0..looks {
-        let buyer = nth % market.buyers().len();
-        market.list(1).await.expect("a listing needs no Redis");
-        match market.order(buyer, &ticket).await {
-            Ordered::Taken(order) => open.push((buyer, order)),
-            other @ (Ordered::Refused | Ordered::Unanswered) => panic!("an order needs no Redis: {other:?}"),
-        }
-        for part in Part::SERVICES {
-            is_up(&system, part).await;
-        }
-    }
-    system.redis().restart();
-    // Now Stripe: everything but paying goes on, and paying says so quickly.
-    system.kill(Part::Stripe);
-    let order = market.order(1, &ticket).await.expect_taken();
-    let wish = json!({ "orderId": order });
-    let asked = Instant::now();
-    let answer = market.buyers()[1]
-        .once(&Wish::post("/api/payments", Some(&wish), "while-stripe-is-gone"))
-        .await
-        .expect("payments answers without Stripe");
-    assert_eq!(answer.status, 503, "{}", answer.text());
-    assert!(
-        answer.header("retry-after").is_some(),
-        "a 503 says when to come again"
-    );
-    let took = asked.elapsed();
-    for part in Part::SERVICES {
-        is_up(&system, part).await;
-    }
-    system.spawn(Part::Stripe);
-    system.part_ready(Part::Stripe).await;
-    let healed = Instant::now();
-    market.go_on(1, &order, Plan::Buy).await;
-    for (buyer, order) in &open {
-        market.cancel(*buyer, order).await;
-    }
-    let verdict = settle(&system, &market, healed).await;
-    Outcome {
-        done: format!(
-            "{looks} listings and orders without Redis; without Stripe a payment is put off after {} ms",
-            took.as_millis()
-        ),
-        kills: system.kills(),
-        verdict,
-    }
-}
-
-async fn is_up(system: &System, part: Part) -> Value {
-    let client = Client::new(system.base(part));
-    client.get("/healthz").expect(200).await;
-    client.get("/readyz").expect(200).await.json()
-}
-
-/// It says that it can't reach the bus, and is ready all the same.
-async fn shown_as_degraded(system: &System, part: Part) {
-    let begun = Instant::now();
-    loop {
-        let ready = is_up(system, part).await;
-        if ready.to_string().contains("degraded") {
-            return;
-        }
-        let waited = begun.elapsed();
-        assert!(
-            waited < Duration::from_secs(GONE_SECONDS_MAX),
-            "{} does not say that Redis is gone: {ready}",
-            part.name()
-        );
-        pause(20).await;
     }
 }

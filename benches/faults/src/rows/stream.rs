@@ -54,7 +54,6 @@ pub(super) async fn trimmed(stage: Stage) -> Outcome {
     let (wanted, strikes_min) = stage.size((50, 5), (500, 40));
     let system = System::start(&Setup::default().hold(HOLD_SECONDS)).await;
     let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
-    market.what_is_new_may_be_unheard_of();
     let purchases = market.purchases(Mix::ALL_WAYS);
     let mut random = stage.random();
     let mut strikes = 0;
@@ -71,6 +70,7 @@ pub(super) async fn trimmed(stage: Stage) -> Outcome {
     }
     let healed = Instant::now();
     purchases.finish().await;
+    assert!(removed > 0, "nothing was trimmed in {strikes} strikes");
     let verdict = settle(&system, &market, healed).await;
     Outcome {
         done: format!("{strikes} times; {removed} entries removed"),
@@ -275,7 +275,6 @@ pub(super) async fn claimed(stage: Stage) -> Outcome {
     let (wanted, strikes_min) = stage.size((50, 5), (500, 40));
     let system = System::start(&Setup::default().hold(HOLD_SECONDS)).await;
     let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
-    market.what_is_new_may_be_unheard_of();
     let purchases = market.purchases(Mix::ALL_WAYS);
     let mut random = stage.random();
     let (mut strikes, mut taken) = (0, 0);
@@ -314,6 +313,7 @@ pub(super) async fn claimed(stage: Stage) -> Outcome {
     }
     let healed = Instant::now();
     purchases.finish().await;
+    assert!(taken > 0, "nothing was taken away in {strikes} strikes");
     let verdict = settle(&system, &market, healed).await;
     Outcome {
         done: format!("{strikes} times; {taken} entries were taken away"),
