@@ -28,6 +28,10 @@ use crate::stream::{self, Appended, Outgoing};
 
 /// How long a snapshot is kept for its reader.
 const KEPT_SECONDS: u64 = 3_600;
+/// How long a snapshot for which Redis had no room is put off; it doubles with each time.
+const PUT_OFF_SECONDS: u64 = 1;
+/// How often that doubles: the longest pause is about a minute.
+const PUT_OFF_DOUBLINGS_MAX: u32 = 6;
 /// How many rows one step of the relay reads for a snapshot.
 const ROWS_PER_STEP_MAX: usize = 256;
 
@@ -41,6 +45,8 @@ pub(crate) struct Snapshots<I: Indexes> {
     making: VecDeque<Making>,
     /// The word of each reader that led to a snapshot, and when it was attended to.
     attended: BTreeMap<Source, (StreamId, Instant)>,
+    /// The readers for whose snapshots Redis had no room, how often, and when that is tried again.
+    put_off: BTreeMap<Source, (u32, Instant)>,
 }
 
 /// A snapshot that is being made.
@@ -74,6 +80,7 @@ impl<I: Indexes> Snapshots<I> {
             recovery,
             making: VecDeque::new(),
             attended: BTreeMap::new(),
+            put_off: BTreeMap::new(),
         }
     }
 
@@ -87,7 +94,7 @@ impl<I: Indexes> Snapshots<I> {
         let head = *self.store.durable().borrow();
         let oldest = self.store.oldest_outbox_seq().max(Seq(1));
         for (group, word) in readers.answers() {
-            if !is_needed(word, head, oldest) || self.is_attended(group, word) {
+            if !is_needed(word, head, oldest) || self.is_attended(group, word) || self.is_put_off(group) {
                 continue;
             }
             let key = self.bus.keys().snapshot(self.source, group);
@@ -119,14 +126,39 @@ impl<I: Indexes> Snapshots<I> {
         let Some(mut making) = self.making.pop_front() else {
             return Ok(false);
         };
-        // What a failed step has appended is not known: the reader asks again, and it is begun anew.
-        let more = self.make(link, &mut making).await.inspect_err(|_| {
-            self.attended.remove(&making.group);
-        })?;
+        let more = match self.make(link, &mut making).await {
+            Ok(more) => more,
+            Err(error) => {
+                // What a failed step has appended is not known: the reader asks again, and it is begun anew.
+                self.attended.remove(&making.group);
+                if matches!(&error, RelayError::Bus(error) if error.is_full()) {
+                    self.put_off(link, &making).await;
+                }
+                return Err(error);
+            }
+        };
         if more {
             self.making.push_front(making);
         }
         Ok(!self.making.is_empty())
+    }
+
+    /// There was no room for all of this snapshot. Half of one helps nobody: it goes at once, so that events find room,
+    /// and is not begun again right away, because it would only take that room from them once more.
+    async fn put_off(&mut self, link: &mut Link, making: &Making) {
+        let (times, until) = self.put_off.entry(making.group).or_insert((0, Instant::now()));
+        let pause = Duration::from_secs(PUT_OFF_SECONDS << (*times).min(PUT_OFF_DOUBLINGS_MAX));
+        *times += 1;
+        *until = Instant::now() + pause;
+        tracing::warn!(source = %self.source, group = %making.group, ?pause, "redis has no room for a snapshot; it is put off");
+        if let Err(error) = link.run::<Value>(cmd("DEL").arg(&making.key)).await {
+            tracing::debug!(source = %self.source, group = %making.group, %error, "what was made of a snapshot stays until it expires");
+        }
+    }
+
+    fn is_put_off(&self, group: Source) -> bool {
+        let until = self.put_off.get(&group).map(|(_, until)| *until);
+        until.is_some_and(|until| until > Instant::now())
     }
 
     /// Whether this very need was seen to, and what was made of it may still be there.
@@ -182,6 +214,7 @@ impl<I: Indexes> Snapshots<I> {
         }
         let appended = self.append(link, making, lines).await?;
         if appended && ends {
+            self.put_off.remove(&making.group);
             let entities = making.number.saturating_sub(2);
             metrics::counter!("bus_snapshots_total", "source" => self.source.as_str(), "group" => making.group.as_str())
                 .increment(1);

@@ -217,6 +217,34 @@ async fn an_unfinished_one_is_not_applied_and_made_again() {
     running.stop().await;
 }
 
+/// Half of one would only keep a full Redis full.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_for_which_there_is_no_room_goes_at_once_and_is_made_later() {
+    let system = with_short_outbox(2_000).await;
+    let mut relay = system.relay();
+    relay.relay_once().await.unwrap();
+    let mut reader = system.consumer();
+    eventually("it is being made", CONVERGED, async || {
+        reader.consume_once().await.unwrap();
+        relay.relay_once().await.unwrap();
+        (1..1_500).contains(&snapshot_entries(&system)).then_some(())
+    })
+    .await;
+    system.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let error = eventually("there is no room", CONVERGED, async || {
+        relay.relay_once().await.err()
+    })
+    .await;
+    assert!(error.to_string().contains("OOM"), "{error}");
+    assert_eq!(system.redis.command(&["EXISTS", SNAPSHOT]), Reply::Integer(0));
+    system.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    drop(reader);
+    drop(relay);
+    let running = system.run();
+    system.converges_to(2_000).await;
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spoilt_one_is_thrown_away_and_made_again() {
     let system = with_short_outbox(600).await;
