@@ -55,6 +55,7 @@ impl Service for App {
         options: Options,
     ) -> Result<Built<Self::Handler>, StartError> {
         let failed = |error: &dyn std::fmt::Display| StartError::Failed(error.to_string());
+        webhook::count_from_zero();
         let webhook_secrets = options.webhook_secrets().map_err(|error| failed(&error))?;
         let stripe = Stripe::new(&options.account()).map_err(|error| failed(&error))?;
         let agent = Agent::new(parts.store.clone(), stripe, parts.clock.clone());

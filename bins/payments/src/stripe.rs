@@ -38,7 +38,8 @@ const REFUNDS_READ_MAX: i64 = 100;
 /// The metadata that ties Stripe's objects to ours; Stripe copies it from the session's request to the
 /// PaymentIntent and on to its charge.
 pub(crate) const META_PAYMENT: &str = "payment_id";
-const META_ORDER: &str = "order_id";
+/// The order that is paid.
+pub(crate) const META_ORDER: &str = "order_id";
 const META_ATTEMPT: &str = "attempt";
 
 /// Stripe, as far as it is used. Cheap to clone.

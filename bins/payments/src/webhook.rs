@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use bytes::Bytes;
 use errors::Problem;
-use events::{PaymentId, Timestamp};
+use events::{OrderId, PaymentId, Timestamp};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use service::OrProblem as _;
@@ -19,8 +19,10 @@ use utoipa::ToSchema;
 use crate::api::Shared;
 use crate::domain::Payment;
 use crate::store::{NOTICE_ID_CHARS_MAX, Notice};
-use crate::stripe::META_PAYMENT;
+use crate::stripe::{META_ORDER, META_PAYMENT};
 
+/// Counts notices about payments that this store does not know.
+const UNKNOWN: &str = "payments_unknown_notices_total";
 const SIGNATURE: &str = "stripe-signature";
 const SESSION_OBJECT: &str = "checkout.session";
 
@@ -50,6 +52,26 @@ struct StripeObject {
     metadata: Option<HashMap<String, String>>,
 }
 
+/// A notice that is about a payment, and what else it says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Noticed {
+    notice: Notice,
+    /// The payment's order, as a person would look for it at Stripe.
+    order: Option<OrderId>,
+}
+
+/// What came of a notice.
+enum Stored {
+    New,
+    Repeated,
+    Unknown,
+}
+
+/// Counts from zero on: of a counter that begins with its first notice, an alert would not see that it has grown.
+pub(crate) fn count_from_zero() {
+    metrics::counter!(UNKNOWN).absolute(0);
+}
+
 /// A notice from Stripe
 ///
 /// Signed by Stripe; what it is about is read anew from Stripe before anything happens.
@@ -71,10 +93,13 @@ pub(crate) async fn receive(
     let event: StripeEvent =
         serde_json::from_str(body).map_err(|error| Problem::bad_request(format!("Not an event: {error}")))?;
     metrics::counter!("payments_notices_total").increment(1);
-    if let Some(notice) = notice(event, now)
-        && let Some(id) = store(&shared, notice).await?
-    {
-        shared.looks.ask(id);
+    if let Some(noticed) = noticed(event, now) {
+        let id = noticed.notice.payment_id;
+        match store(&shared, noticed.notice.clone()).await? {
+            Stored::New => shared.looks.ask(id),
+            Stored::Repeated => {}
+            Stored::Unknown => tell_unknown(&noticed),
+        }
     }
     Ok(Json(Received { received: true }))
 }
@@ -103,32 +128,49 @@ fn unsigned() -> Problem {
 }
 
 /// What is to be remembered of an event; nothing if it is about no payment of ours.
-fn notice(event: StripeEvent, now: Timestamp) -> Option<Notice> {
+fn noticed(event: StripeEvent, now: Timestamp) -> Option<Noticed> {
     let StripeObject { id, object, metadata } = event.data.object;
-    let payment_id: PaymentId = metadata?.get(META_PAYMENT)?.parse().ok()?;
+    let metadata = metadata?;
+    let payment_id: PaymentId = metadata.get(META_PAYMENT)?.parse().ok()?;
+    let order = metadata.get(META_ORDER).and_then(|order| order.parse().ok());
     let session = id.filter(|_| object.as_deref() == Some(SESSION_OBJECT));
     let bounded = |text: &str| text.len() <= NOTICE_ID_CHARS_MAX;
     let fits = bounded(&event.id) && bounded(&event.r#type) && session.as_deref().is_none_or(bounded);
-    fits.then_some(Notice {
-        id: event.id,
-        kind: event.r#type,
-        payment_id,
-        session,
-        received_at: now,
-        read: false,
+    fits.then_some(Noticed {
+        notice: Notice {
+            id: event.id,
+            kind: event.r#type,
+            payment_id,
+            session,
+            received_at: now,
+            read: false,
+        },
+        order,
     })
 }
 
-/// Stores a notice and answers whose it is; nothing if it came before, or its payment is not known here.
-async fn store(shared: &Shared, notice: Notice) -> Result<Option<PaymentId>, Problem> {
+/// A payment is stored before Stripe hears of it. One that Stripe knows and this store does not was lost with a store that
+/// was given up for an older one, or is another installation's that shares the account. Its money may be anywhere, and
+/// nobody here can see to it, so that a person has to.
+fn tell_unknown(Noticed { notice, order }: &Noticed) {
+    metrics::counter!(UNKNOWN).increment(1);
+    let order = order.map_or_else(|| "not said".to_owned(), |order| order.to_string());
+    tracing::error!(order, payment = %notice.payment_id, session = notice.session.as_deref().unwrap_or_default(),
+        notice = notice.id, kind = notice.kind,
+        "Stripe has a payment that this store does not know: compare the order with Stripe");
+}
+
+/// Stores a notice, unless it came before or its payment is not known here.
+async fn store(shared: &Shared, notice: Notice) -> Result<Stored, Problem> {
     let stored = shared.parts.transact::<_, Infallible>(move |tx| {
-        let known = tx.get::<Payment>(&notice.payment_id)?.is_some();
-        if !known || tx.get::<Notice>(&notice.id)?.is_some() {
-            return Ok(None);
+        if tx.get::<Payment>(&notice.payment_id)?.is_none() {
+            return Ok(Stored::Unknown);
         }
-        let id = notice.payment_id;
+        if tx.get::<Notice>(&notice.id)?.is_some() {
+            return Ok(Stored::Repeated);
+        }
         tx.put_any(notice)?;
-        Ok(Some(id))
+        Ok(Stored::New)
     });
     let stored = stored
         .await
@@ -179,8 +221,13 @@ mod tests {
 
     #[test]
     fn only_what_names_a_payment_is_remembered() {
-        let read = |object: &str| notice(serde_json::from_str(&event(object)).unwrap(), NOW);
+        let read_whole = |object: &str| noticed(serde_json::from_str(&event(object)).unwrap(), NOW);
+        let read = |object: &str| read_whole(object).map(|noticed| noticed.notice);
         let id = "019394b6-0c00-7000-8000-000000000001";
+        for (order, expected) in [(id, Some(id.parse().unwrap())), ("1", None)] {
+            let object = format!(r#"{{"metadata":{{"payment_id":"{id}","order_id":"{order}"}}}}"#);
+            assert_eq!(read_whole(&object).unwrap().order, expected, "{order}");
+        }
         let session =
             format!(r#"{{"id":"cs_1","object":"checkout.session","metadata":{{"payment_id":"{id}"}}}}"#);
         let noticed = read(&session).unwrap();

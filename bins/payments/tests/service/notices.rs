@@ -68,6 +68,39 @@ async fn a_forged_or_stale_notice_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_notice_about_a_payment_that_is_not_known_is_counted() {
+    const UNKNOWN: &str = "payments_unknown_notices_total";
+    let world = World::start().await;
+    let count = async || {
+        let told = world.client.get("/metrics").expect(200).await.text();
+        let line = told
+            .lines()
+            .find_map(|line| line.strip_prefix(UNKNOWN)?.strip_prefix(' ').map(str::to_owned));
+        line.expect("it is told before the first one")
+            .parse::<u64>()
+            .expect("a count")
+    };
+    assert_eq!(count().await, 0);
+    let body = json!({
+        "id": "evt_lost",
+        "type": "checkout.session.completed",
+        "data": { "object": { "id": "cs_lost", "object": "checkout.session", "metadata": {
+            "payment_id": world.clock.payment_id(), "order_id": world.clock.order_id(),
+        } } },
+    })
+    .to_string();
+    let signature = signed(&world, &body, "whsec_boxoffice", 0);
+    // It is believed and answered with 200: that Stripe sends it again would help nobody.
+    assert_eq!(send(&world, &body, Some(&signature)).await.status, 200);
+    assert_eq!(count().await, 1);
+    // What is about no payment of ours is nobody's trouble.
+    let strange = body.replace("payment_id", "invoice");
+    let signature = signed(&world, &strange, "whsec_boxoffice", 0);
+    assert_eq!(send(&world, &strange, Some(&signature)).await.status, 200);
+    assert_eq!(count().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn repeated_and_reordered_notices_change_nothing_twice() {
     let world = World::start().await;
     let (user, ann) = world.person();
