@@ -42,7 +42,7 @@ pub use parts::Parts;
 pub use process::prepare_process;
 pub use refusal::OrProblem;
 pub use run::run;
-pub use self_check::{ROWS_CHECKED_MAX, STORE_CHECK_INTERVAL};
+pub use self_check::{ROWS_CHECKED_MAX, STORE_CHECK_INTERVAL, STORE_ROWS_CHECKED_MAX};
 pub use server::{Bounds, CONNECTIONS_MAX, DRAIN_SECONDS_MAX, serve, serve_within};
 pub use service::{Built, Service, StartError, Task};
 pub use settings::{LogFormat, Settings};

@@ -19,6 +19,10 @@ const ROWS_PER_PAGE: usize = 1_000;
 /// With more rows than this the invariants are left to `boxoffice verify`: the books are held in memory as a whole.
 pub const ROWS_CHECKED_MAX: u64 = 200_000;
 
+/// With more rows than this the store is left to `boxoffice verify`, which an operator runs when there is time for it: a
+/// check builds all indexes a second time, and nothing is written while it compares them.
+pub const STORE_ROWS_CHECKED_MAX: u64 = 500_000;
+
 /// How often the whole store is read and checked.
 pub const STORE_CHECK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
@@ -38,7 +42,7 @@ pub(crate) struct SelfCheck<I: Indexes> {
     broken: BTreeSet<Violation>,
     /// What was not right yet at the last look. What still is not at the next one has lasted.
     pending: BTreeSet<Violation>,
-    store_checked: Instant,
+    store: StoreChecks,
 }
 
 impl<I: Indexes> SelfCheck<I> {
@@ -56,8 +60,7 @@ impl<I: Indexes> SelfCheck<I> {
             inside,
             broken: BTreeSet::new(),
             pending: BTreeSet::new(),
-            // Opening it has just read and checked every row.
-            store_checked: Instant::now(),
+            store: StoreChecks::new(Instant::now()),
         }
     }
 
@@ -90,9 +93,13 @@ impl<I: Indexes> SelfCheck<I> {
             }
             Err(error) => tracing::warn!(service = %source, %error, "the books can't be read to be checked"),
         }
-        if self.store_checked.elapsed() >= STORE_CHECK_INTERVAL {
-            self.store_checked = Instant::now();
-            self.check_store().await;
+        let rows = self.inside.parts.store.status().keys;
+        match self.store.next(Instant::now(), rows) {
+            Next::Check => self.check_store().await,
+            Next::SayTooMany => {
+                tracing::info!(service = %source, rows, max = STORE_ROWS_CHECKED_MAX, "too many rows to check the store beside the service: `boxoffice verify` checks it");
+            }
+            Next::Nothing => {}
         }
     }
 
@@ -159,5 +166,67 @@ impl<I: Indexes> SelfCheck<I> {
             }
             Err(error) => tracing::warn!(service = %source, %error, "the store could not be checked"),
         }
+    }
+}
+
+/// When the whole store is to be checked.
+#[derive(Debug)]
+struct StoreChecks {
+    last: Instant,
+    /// Whether it was said that there are too many rows. It is said again when there were fewer in between.
+    said_too_many: bool,
+}
+
+/// What is to be done about the store now.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    Check,
+    SayTooMany,
+}
+
+impl StoreChecks {
+    /// Of a store that was opened now, for which every row was read and checked.
+    const fn new(now: Instant) -> Self {
+        Self {
+            last: now,
+            said_too_many: false,
+        }
+    }
+
+    fn next(&mut self, now: Instant, rows: u64) -> Next {
+        if now.duration_since(self.last) < STORE_CHECK_INTERVAL {
+            return Next::Nothing;
+        }
+        self.last = now;
+        if rows <= STORE_ROWS_CHECKED_MAX {
+            self.said_too_many = false;
+            return Next::Check;
+        }
+        if std::mem::replace(&mut self.said_too_many, true) {
+            Next::Nothing
+        } else {
+            Next::SayTooMany
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_checked_every_hour_unless_it_is_too_big_which_is_said_once() {
+        let opened = Instant::now();
+        let mut store = StoreChecks::new(opened);
+        let early = opened + STORE_CHECK_INTERVAL - Duration::from_secs(1);
+        assert_eq!(store.next(early, 10), Next::Nothing, "it was just read");
+        let mut after = (1..).map(|hours| opened + STORE_CHECK_INTERVAL * hours);
+        let mut next = |rows| store.next(after.next().expect("they have no end"), rows);
+        assert_eq!(next(STORE_ROWS_CHECKED_MAX), Next::Check);
+        assert_eq!(next(STORE_ROWS_CHECKED_MAX + 1), Next::SayTooMany);
+        assert_eq!(next(STORE_ROWS_CHECKED_MAX + 2), Next::Nothing);
+        assert_eq!(next(10), Next::Check, "it has become smaller");
+        assert_eq!(next(STORE_ROWS_CHECKED_MAX + 1), Next::SayTooMany);
     }
 }

@@ -61,7 +61,9 @@ impl CheckReport {
 
 impl<I: Indexes> Store<I> {
     /// Reads every row again, beside everything else, and compares what is in memory with what that gives: at one
-    /// moment between two batches, for which writing waits. One check at a time; also while the store adopts.
+    /// moment between two batches, for which writing waits. That takes the memory of the indexes a second time, and the
+    /// longer the more rows there are: whoever asks knows how many are too many. One check at a time; also while the
+    /// store adopts.
     ///
     /// # Errors
     /// When the store is not open to the end, or another check is running.
