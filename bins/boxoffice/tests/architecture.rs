@@ -144,8 +144,8 @@ fn root() -> PathBuf {
         .to_path_buf()
 }
 
-/// Each crate of the workspace with what its programs and libraries (not its tests) depend on.
-fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+/// What cargo knows of the crates of the workspace.
+fn packages() -> Vec<serde_json::Value> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
         .current_dir(root())
@@ -158,8 +158,15 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     );
     let metadata: serde_json::Value =
         serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
-    let packages = metadata["packages"].as_array().expect("a list of packages");
-    packages
+    metadata["packages"]
+        .as_array()
+        .expect("a list of packages")
+        .clone()
+}
+
+/// Each crate of the workspace with what its programs and libraries (not its tests) depend on.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    packages()
         .iter()
         .map(|package| {
             let dependencies = package["dependencies"]
@@ -336,4 +343,110 @@ fn only_the_store_names_sled() {
         }
     }
     assert!(wrong.is_empty(), "only lib/store may name sled: {wrong:?}");
+}
+
+/// The features of a package that are on by themselves or turn failpoints on, and the dependencies (of its tests and
+/// build scripts too) that do.
+fn turns_failpoints_on(package: &serde_json::Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let features = package["features"].as_object().expect("a table of features");
+    for (feature, turned_on) in features {
+        let turned_on = turned_on.as_array().expect("a list of features");
+        if turned_on.iter().any(|name| {
+            ["failpoint/enabled", "failpoint?/enabled"]
+                .iter()
+                .any(|on| name == on)
+        }) {
+            found.push(format!("feature {feature}"));
+        }
+    }
+    for dependency in package["dependencies"]
+        .as_array()
+        .expect("a list of dependencies")
+    {
+        // Whoever has the bench with its failpoints has them too.
+        let on = match dependency["name"].as_str() {
+            Some("failpoint") => "enabled",
+            Some("faults") => "failpoints",
+            _ => continue,
+        };
+        let features = dependency["features"].as_array().expect("a list of features");
+        if features.iter().any(|feature| feature == on) {
+            found.push(format!("dependency {}", dependency["name"]));
+        }
+    }
+    found
+}
+
+/// Failpoints are for the bench alone, and even there only when they are asked for.
+#[test]
+fn only_the_fault_bench_turns_failpoints_on() {
+    let mut found = BTreeMap::new();
+    for package in packages() {
+        let name = package["name"].as_str().expect("a name").to_owned();
+        if ["faults", "failpoint"].contains(&name.as_str()) {
+            let default = package["features"].get("default");
+            assert!(
+                default.is_none(),
+                "{name} turns features on by itself: {default:?}"
+            );
+        }
+        let by = turns_failpoints_on(&package);
+        if !by.is_empty() {
+            found.insert(name, by);
+        }
+    }
+    let expected = BTreeMap::from([("faults".to_owned(), vec!["feature failpoints".to_owned()])]);
+    assert_eq!(
+        found, expected,
+        "only benches/faults may turn failpoint/enabled on"
+    );
+}
+
+/// The programs that ship.
+const SHIPPED: [&str; 6] = ["auth", "tickets", "orders", "expiration", "payments", "boxoffice"];
+
+/// The variable that arms failpoints. Only a program that has them names it.
+const FAILPOINTS_VARIABLE: &str = "BOXOFFICE_FAILPOINTS";
+
+/// How much of a program is looked through at a time.
+const LOOKED_THROUGH_BYTES: usize = 1024 * 1024;
+
+/// Whether a program has failpoints; nothing if it was not built.
+fn has_failpoints(program: &Path) -> Option<bool> {
+    let bytes = match std::fs::read(program) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => panic!("{}: {error}", program.display()),
+    };
+    let mut parts = (0..bytes.len()).step_by(LOOKED_THROUGH_BYTES).map(|from| {
+        let to = from + LOOKED_THROUGH_BYTES + FAILPOINTS_VARIABLE.len();
+        &bytes[from..to.min(bytes.len())]
+    });
+    // The text is plain, so that what is no text around it does not matter.
+    Some(parts.any(|part| String::from_utf8_lossy(part).contains(FAILPOINTS_VARIABLE)))
+}
+
+#[test]
+fn no_program_that_ships_has_failpoints() {
+    let this = std::env::current_exe().expect("a test knows where it lies");
+    assert_eq!(has_failpoints(&this), Some(true), "this one names the variable");
+    let profile = this
+        .ancestors()
+        .nth(2)
+        .expect("a test lies in target/PROFILE/deps");
+    for program in SHIPPED {
+        let armed = has_failpoints(&profile.join(program));
+        assert_ne!(
+            armed,
+            Some(true),
+            "{program} in {} has failpoints",
+            profile.display()
+        );
+    }
+    assert_eq!(
+        has_failpoints(&profile.join("boxoffice")),
+        Some(false),
+        "it is built with this test"
+    );
 }
