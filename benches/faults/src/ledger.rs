@@ -145,6 +145,15 @@ impl Ledger {
         self.entries().tickets.remove(ticket);
     }
 
+    /// Accounts that an operator gave up knowingly by restoring a backup that is older than they are: all but these.
+    /// How many that was.
+    pub fn given_up_accounts_but(&self, known: &BTreeSet<String>) -> usize {
+        let mut entries = self.entries();
+        let before = entries.users.len();
+        entries.users.retain(|user| known.contains(user));
+        before - entries.users.len()
+    }
+
     /// An order was answered 201.
     pub fn ordered(&self, order: &str, known: KnownOrder) {
         let mut entries = self.entries();

@@ -30,9 +30,8 @@ const LISTINGS_OPEN_MAX: usize = 6;
 /// Before so many purchases of a hundred somebody new signs up.
 const NEWCOMERS_IN_100: u64 = 5;
 
-/// How long it may take until a service has heard of something, where nothing may come through for a while: as long as
-/// the contract takes an id for a new one.
-const UNHEARD_SECONDS_MAX: u64 = 60;
+/// How long a service may go on saying 404 about something new, where it may at all: what follows is "come again later".
+const UNHEARD_SECONDS_MAX: u64 = 10;
 
 /// Between two looks how far the purchases are.
 const LOOK_MILLIS: u64 = 20;
@@ -170,9 +169,8 @@ impl Market {
         }))
     }
 
-    /// From now on a service may answer 404 about what another one has just acknowledged, for a while, and is asked
-    /// again: where nothing of it can come through, it can't know that it is behind, and the contract has it wait for
-    /// two seconds only. How often that was is shown.
+    /// From now on a service may answer 404 about what another one has just acknowledged, for a moment, and is asked
+    /// again. Only for a row that says why, and how often that may be; how often it was is shown.
     pub fn what_is_new_may_be_unheard_of(&self) {
         let seconds = &self.0.unheard_seconds_max;
         seconds.store(UNHEARD_SECONDS_MAX, Ordering::Relaxed);

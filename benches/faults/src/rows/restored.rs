@@ -55,10 +55,11 @@ pub(super) async fn with_the_streams(stage: Stage) -> Outcome {
     let (bought, rounds) = stage.size((12, 1), (150, 4));
     let system = System::start(&Setup::default()).await;
     let market = Market::open(&system, PEOPLE, Setup::default().hold_seconds, stage.seed).await;
-    let (mut restorations, mut verdict) = (0, crate::judge::Verdict::default());
+    let (mut restorations, mut accounts, mut verdict) = (0, 0, crate::judge::Verdict::default());
     for _ in 0..rounds {
         let purchases = market.purchases(Mix::NO_DEADLINES);
         purchases.reach(bought).await;
+        let known = market.ledger().copy().users;
         // Taken while people buy, one after another: they are of different moments.
         let mut backups = BTreeMap::new();
         for part in Part::SERVICES {
@@ -76,6 +77,10 @@ pub(super) async fn with_the_streams(stage: Stage) -> Outcome {
             for part in &victims {
                 put_back(&system, *part, &backups[part], false);
             }
+            // Addresses and passwords never travel: only accounts that are older than its backup are still with auth.
+            if victims.contains(&Part::Auth) {
+                accounts += market.ledger().given_up_accounts_but(&known);
+            }
             for part in &victims {
                 system.spawn(*part);
             }
@@ -92,7 +97,8 @@ pub(super) async fn with_the_streams(stage: Stage) -> Outcome {
     }
     Outcome {
         done: format!(
-            "{restorations} stores, each alone and all at once; all adopted what they had published"
+            "{restorations} stores, each alone and all at once; all adopted what they had published; {accounts} accounts \
+             newer than auth's backup could not come back"
         ),
         kills: system.kills(),
         verdict,
