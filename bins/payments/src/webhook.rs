@@ -155,7 +155,7 @@ fn noticed(event: StripeEvent, now: Timestamp) -> Option<Noticed> {
 fn tell_unknown(Noticed { notice, order }: &Noticed) {
     metrics::counter!(UNKNOWN).increment(1);
     let order = order.map_or_else(|| "not said".to_owned(), |order| order.to_string());
-    tracing::error!(order, payment = %notice.payment_id, session = notice.session.as_deref().unwrap_or_default(),
+    tracing::warn!(order, payment = %notice.payment_id, session = notice.session.as_deref().unwrap_or_default(),
         notice = notice.id, kind = notice.kind,
         "Stripe has a payment that this store does not know: compare the order with Stripe");
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use bus::{Bus, BusConfig, SourceState};
+use bus::{Bus, BusConfig, SourceState, SourceStatus};
 use errors::Problem;
 use events::{Source, Timestamp};
 use session::{Access, Cookies, Verifier};
@@ -188,7 +188,9 @@ impl<I: Indexes> Parts<I> {
         let heard = self.heard.newest(from, self.store.cursor(from));
         let wait = waiting::worth_waiting(made_at, heard, self.clock.now());
         let row = waiting::until(&self.store, &self.waiters, key, wait, |_| true).await?;
-        if row.is_none() && self.is_behind(from) {
+        // A young id may be among what can't be told to be missing; an old one would have been heard of long ago.
+        let young = !wait.is_zero();
+        if row.is_none() && (self.is_behind(from) || young && !self.is_certain(from)) {
             return Err(Problem::unavailable(
                 "This is not known here yet, try again soon",
                 BEHIND_RETRY_SECONDS,
@@ -225,13 +227,19 @@ impl<I: Indexes> Parts<I> {
         waiting::poll(&self.store, &self.waiters, &self.shutdown, key, known, prefer).await
     }
 
-    /// Whether this service knows that it has not applied all of a source's events, or can't tell.
+    /// Whether this service knows that it has not applied all of a source's events.
     pub fn is_behind(&self, from: Source) -> bool {
-        let status = self.bus.status();
-        status
-            .sources
-            .iter()
-            .find(|status| status.source == from)
-            .is_none_or(|status| !status.certain || status.state != SourceState::Reading || status.lag() > 0)
+        self.reading(from)
+            .is_none_or(|status| status.state != SourceState::Reading || status.lag() > 0)
+    }
+
+    /// Whether this service can tell what it lacks of a source's events.
+    fn is_certain(&self, from: Source) -> bool {
+        self.reading(from).is_some_and(|status| status.certain)
+    }
+
+    fn reading(&self, from: Source) -> Option<SourceStatus> {
+        let sources = self.bus.status().sources;
+        sources.into_iter().find(|status| status.source == from)
     }
 }
