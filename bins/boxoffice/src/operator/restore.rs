@@ -156,6 +156,18 @@ impl Restore {
                  newer key must sign in again."
             ));
         }
+        if self.accept_loss
+            && let Some(payments) = entries.iter().find(|entry| entry.service == Source::Payments)
+        {
+            let since = payments.taken_at;
+            lines.push(format!(
+                "Stripe keeps what this store has given up: payments begun since {since} are not known here any more, and \
+                 nobody voids or refunds them. Go through Stripe's payments from then on; each names its order in the \
+                 metadata, as order_id. Cancel what is only authorised, and refund what was captured unless \
+                 /ops shows the order as complete. Notices that still come about them are logged, and counted as \
+                 payments_unknown_notices_total."
+            ));
+        }
         lines
     }
 }

@@ -85,9 +85,15 @@ async fn without_the_streams_it_refuses_and_only_the_operator_can_accept_the_los
     system.kill();
 
     let accept = format!("{} --accept-loss", backup.command("restore --from"));
-    at_rest
-        .does(&accept)
-        .expect(0, &["given up", "a new epoch begins", "is kept in"]);
+    at_rest.does(&accept).expect(
+        0,
+        &[
+            "given up",
+            "a new epoch begins",
+            "is kept in",
+            "Stripe keeps what this store has given up",
+        ],
+    );
     system.start_again().await;
     assert_eq!(buyer.order(&bought).await["status"], "complete");
     seller.get(&format!("/api/tickets/{lost}")).expect(404).await;
