@@ -217,7 +217,8 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
                 return self.restate().await;
             }
             let cursor = self.store.cursor(self.source);
-            let awaited = self.state == SourceState::AwaitingResend;
+            // What it can't tell now it may be able to tell with the next look.
+            let awaited = !self.certain || self.state == SourceState::AwaitingResend;
             let read = self.group.read(cursor, awaited).await?;
             if read.joined {
                 // Whoever asked a Redis that has lost everything since has to ask again.

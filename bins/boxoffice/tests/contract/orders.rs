@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
+use testkit::eventually;
 
 use crate::app::{App, NOBODYS_ID, text, ticket_becomes};
 use crate::checks::{blames, has_exactly, is_utc, problem, says};
@@ -132,6 +133,16 @@ async fn an_order_that_can_t_be_is_refused_with_its_reason() {
     problem(&order(json!({"ticketId": NOBODYS_ID})).await, 404);
     // An id so young that its event may be on its way is waited for, but not for ever.
     let young = format!("{}-7fff-bfff-ffffffffffff", &one[..13]);
+    // A service that has just begun can't tell yet whether it has heard of everything.
+    eventually(
+        "the orders service can tell",
+        Duration::from_secs(20),
+        async || {
+            let answer = order(json!({"ticketId": young})).await;
+            (answer.status != 503).then_some(())
+        },
+    )
+    .await;
     let begun = Instant::now();
     problem(&order(json!({"ticketId": young})).await, 404);
     let waited = begun.elapsed();
