@@ -4,11 +4,11 @@
 //! itself, with [`Person::get`] and its like.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
-use testkit::{Client, Request, eventually};
+use testkit::{Answer, Client, Request, eventually};
 use tokio::task::JoinSet;
 
 use crate::harness::System;
@@ -180,10 +180,24 @@ impl Person {
             .collect()
     }
 
+    /// Makes something of what another service has said. While Redis is away that may not have arrived: then they are
+    /// told to come back, and do.
+    async fn makes(&self, path: &str, body: &Value) -> Answer {
+        let begun = Instant::now();
+        loop {
+            let answer = self.post(path, body).send().await;
+            let come_back = answer.status == 503 && answer.headers.contains_key("retry-after");
+            if !come_back || begun.elapsed() >= NEXT_STATE_MAX {
+                assert_eq!(answer.status, 201, "POST {path}: {}", answer.text());
+                return answer;
+            }
+        }
+    }
+
     /// Orders one piece of a ticket.
     pub(crate) async fn orders(&self, ticket: &str) -> String {
         let wish = json!({ "ticketId": ticket, "quantity": 1, "price": PRICE });
-        self.post("/api/orders", &wish).expect(201).await.field("id")
+        self.makes("/api/orders", &wish).await.field("id")
     }
 
     /// One's own order.
@@ -233,7 +247,7 @@ impl Person {
     /// Opens Stripe's page for an order.
     pub(crate) async fn opens_payment(&self, order: &str) -> Opened {
         let request = json!({ "orderId": order });
-        let opened = self.post("/api/payments", &request).expect(201).await;
+        let opened = self.makes("/api/payments", &request).await;
         Opened {
             id: opened.field("id"),
             page: opened.field("url"),
