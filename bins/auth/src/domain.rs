@@ -20,11 +20,16 @@ pub(crate) const PASSWORD_CHARS_MIN: usize = 8;
 /// Passwords are at most this long.
 pub(crate) const PASSWORD_CHARS_MAX: usize = 128;
 
-/// How long a key is published before the first token is signed with it.
-pub(crate) const KEY_LEAD: Duration = Duration::from_secs(60);
+/// How long a key is published before the first token is signed with it. Whoever hears of it later than that waits for it,
+/// so this need not outlast every trouble of the bus; but an operator who wants a new key waits for it, too.
+pub(crate) const KEY_LEAD: Duration = Duration::from_secs(20);
 
 /// How long a key stays good beyond its last token, for clocks that disagree.
 const KEY_SLACK: Duration = Duration::from_secs(10 * 60);
+
+/// How many keys there may be when an operator asks for one more. Every service keeps them all in memory until their last
+/// tokens have expired.
+pub(crate) const KEYS_KEPT_MAX: usize = 16;
 
 /// An e-mail address in the one spelling in which it is stored and compared.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -305,6 +310,51 @@ pub(crate) fn next_key_step(
             .is_some_and(|at| now >= at.plus(token_life).plus(KEY_SLACK))
     };
     keys.iter().find(over).map(|key| KeyStep::Retire(key.kid.clone()))
+}
+
+/// What an operator's wish for a new signing key comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rotation {
+    /// Make one and publish it.
+    Begin {
+        /// The earliest moment at which a token may be signed with it.
+        usable_from: Timestamp,
+    },
+    /// This one is published already and waits for its first use. Whoever asks twice gets one key, not two.
+    Underway(KeyLife),
+}
+
+/// Why there is no new signing key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRotation {
+    /// The first one has yet to be made; it is a new one by itself.
+    NoneYet,
+    /// [`KEYS_KEPT_MAX`] are kept, and none of them can go before this moment.
+    TooMany(Timestamp),
+}
+
+/// Decides what becomes of an operator's wish for a new signing key.
+pub(crate) fn rotate_now(
+    keys: &[KeyLife],
+    token_life: Duration,
+    now: Timestamp,
+) -> Result<Rotation, NoRotation> {
+    let newest = keys
+        .iter()
+        .max_by_key(|key| key.created_at)
+        .ok_or(NoRotation::NoneYet)?;
+    let signing = signing_key(keys).ok_or(NoRotation::NoneYet)?;
+    if signing.kid != newest.kid {
+        return Ok(Rotation::Underway(newest.clone()));
+    }
+    if keys.len() >= KEYS_KEPT_MAX {
+        let oldest = keys.iter().filter_map(|key| key.superseded_at).min();
+        let first_free = oldest.unwrap_or(now).plus(token_life).plus(KEY_SLACK);
+        return Err(NoRotation::TooMany(first_free));
+    }
+    Ok(Rotation::Begin {
+        usable_from: now.plus(KEY_LEAD),
+    })
 }
 
 /// The key to sign with: the oldest that no other has taken over from.

@@ -11,9 +11,9 @@ use events::{Event, KeyPublished, KeyRetired, Position, Timestamp};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use service::{Parts, READ_WAIT_MAX};
 use session::{SigningKey, TOKEN_SECONDS};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
-use crate::domain::{KeyLife, KeyStep, next_key_step, signing_key};
+use crate::domain::{KeyLife, KeyStep, NoRotation, Rotation, next_key_step, rotate_now, signing_key};
 use crate::store::{People, PrivateKey};
 
 /// How often it is looked whether something is to be done about the keys.
@@ -40,6 +40,19 @@ pub(crate) struct KeyRing {
     published_by: RwLock<HashMap<String, Position>>,
     /// The same for keys that an earlier process has published: the end of the outbox when this one began.
     published_by_default: Position,
+    /// Whoever makes, uses or retires a key has this meanwhile: what is next is decided by the keys that there are.
+    turn: Mutex<()>,
+}
+
+/// Why an operator's wish for a new key was not met.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RotateError {
+    /// There should be none now.
+    #[error("{0:?}")]
+    Refused(NoRotation),
+    /// What the store says.
+    #[error("{0}")]
+    Store(String),
 }
 
 impl KeyRing {
@@ -51,6 +64,36 @@ impl KeyRing {
             current: watch::Sender::new(None),
             published_by: RwLock::default(),
             published_by_default: *parts.store.durable().borrow(),
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// The name of the key that is signed with now, if there is one.
+    pub(crate) fn signing(&self) -> Option<String> {
+        self.current.borrow().as_ref().map(|key| key.kid().to_owned())
+    }
+
+    /// Makes and publishes a new key because an operator wants one, unless one waits for its first use already. It is
+    /// signed with as any other new key is: [`rotate`] sees to that.
+    ///
+    /// # Errors
+    /// [`RotateError`] says why there is none.
+    pub(crate) async fn rotate_now(&self, parts: &Parts<People>) -> Result<String, RotateError> {
+        let _turn = self.turn.lock().await;
+        let lives: Vec<KeyLife> = keys(parts)
+            .map_err(RotateError::Store)?
+            .into_iter()
+            .map(|key| key.life)
+            .collect();
+        let token_life = Duration::from_secs(TOKEN_SECONDS);
+        match rotate_now(&lives, token_life, parts.clock.now()).map_err(RotateError::Refused)? {
+            Rotation::Underway(key) => Ok(key.kid),
+            Rotation::Begin { usable_from } => {
+                let kid = self.publish(parts, usable_from).await;
+                let kid = kid.map_err(RotateError::Store)?;
+                tracing::warn!(kid, %usable_from, "an operator asked for a new signing key: it is published");
+                Ok(kid)
+            }
         }
     }
 
@@ -87,6 +130,7 @@ impl KeyRing {
     /// # Errors
     /// What the store says; it is tried again.
     pub(crate) async fn rotate_once(&self, parts: &Parts<People>) -> Result<bool, String> {
+        let _turn = self.turn.lock().await;
         let keys = keys(parts)?;
         self.settle(&keys);
         let lives: Vec<KeyLife> = keys.iter().map(|key| key.life.clone()).collect();
@@ -97,12 +141,7 @@ impl KeyRing {
         match next_key_step(&lives, self.rotation, token_life, now, is_published) {
             None => return Ok(false),
             Some(KeyStep::Publish { usable_from }) => {
-                let kid = publish(parts, usable_from).await?;
-                let by = *parts.store.durable().borrow();
-                self.published_by
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(kid.clone(), by);
+                let kid = self.publish(parts, usable_from).await?;
                 self.settle(&self::keys(parts)?);
                 tracing::info!(kid, %usable_from, "a signing key is published");
             }
@@ -113,6 +152,17 @@ impl KeyRing {
             }
         }
         Ok(true)
+    }
+
+    /// Makes a key, publishes it, and remembers how far the relay must come before it is used; its name.
+    async fn publish(&self, parts: &Parts<People>, usable_from: Timestamp) -> Result<String, String> {
+        let kid = publish(parts, usable_from).await?;
+        let by = *parts.store.durable().borrow();
+        self.published_by
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(kid.clone(), by);
+        Ok(kid)
     }
 
     /// Signs with `kid` from now on. In memory first: what is stored as superseded must have signed its last.
@@ -169,7 +219,11 @@ pub(crate) async fn rotate(ring: Arc<KeyRing>, parts: Parts<People>) {
     }
 }
 
-fn keys(parts: &Parts<People>) -> Result<Vec<PrivateKey>, String> {
+/// All private keys that are kept.
+///
+/// # Errors
+/// What the store says.
+pub(crate) fn keys(parts: &Parts<People>) -> Result<Vec<PrivateKey>, String> {
     parts
         .store
         .scan::<PrivateKey>(None, KEYS_MAX)

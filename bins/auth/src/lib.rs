@@ -12,6 +12,7 @@ mod consumer;
 mod domain;
 mod hashing;
 mod keys;
+mod operator;
 mod passwords;
 mod recovery;
 mod store;
@@ -99,7 +100,10 @@ impl Service for App {
             throttle: Arc::new(Throttle::new(options.throttle, options.trusted_proxies)),
             parts: parts.clone(),
         };
-        Ok(Built::new(router(app), NoEvents).task("key rotation", keys::rotate(keys, parts)))
+        let operators = operator::routes(Arc::clone(&keys), parts.clone());
+        Ok(Built::new(router(app), NoEvents)
+            .for_operators(operators)
+            .task("key rotation", keys::rotate(keys, parts)))
     }
 }
 

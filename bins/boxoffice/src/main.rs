@@ -2,7 +2,8 @@
 //! Stripe, on one port.
 //!
 //! Nothing of the product lives here: this program starts what the other crates are, tells a person what it does while
-//! it does it, and stops everything in order. Its subcommands are the operator's: verify, backup, restore, dead-letters.
+//! it does it, and stops everything in order. Its subcommands are the operator's: verify, backup, restore, dead-letters,
+//! rotate-key.
 
 mod cli;
 mod control;

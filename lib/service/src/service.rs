@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use axum::Router;
 use bus::Recovery;
 use events::Source;
 use invariants::Fact;
@@ -42,6 +43,8 @@ pub struct Built<H> {
     pub api: OpenApiRouter,
     /// What it makes of others' events.
     pub handler: H,
+    /// What it does for operators alone, under `/internal/`, state applied.
+    pub operators: Router,
     /// Its own loops. Each ends when the parts' shutdown begins, and not before.
     pub tasks: Vec<Task>,
 }
@@ -52,8 +55,16 @@ impl<H> Built<H> {
         Self {
             api,
             handler,
+            operators: Router::new(),
             tasks: Vec::new(),
         }
+    }
+
+    /// Adds routes under `/internal/` that let nobody in but operators.
+    #[must_use]
+    pub fn for_operators(mut self, routes: Router) -> Self {
+        self.operators = self.operators.merge(routes);
+        self
     }
 
     /// Adds a loop.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use bus::{Consumer, Relay};
+use bus::{Consumer, Inquirer, Relay};
 use events::Source;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -118,6 +118,7 @@ fn run_parts<S: Service>(
     let Built {
         api,
         handler,
+        operators,
         tasks: own,
     } = built;
     let handler = Arc::new(WithAccess {
@@ -155,11 +156,14 @@ fn run_parts<S: Service>(
         let consumer = Consumer::new(bus, store, source, S::SOURCE, Arc::clone(&handler));
         let run = consumer.run(stop.clone().wait());
         shared.push(Task::new(consumer_name(source), run).after(relay.compared(), &stop));
+        let inquirer = Inquirer::new(parts.bus.clone(), source, S::SOURCE);
+        shared.push(Task::new(inquirer_name(source), inquirer.run(stop.clone().wait())));
     }
     let serving = first_look();
     shared.push(Task::new("relay", relay.run(stop.clone().wait())));
     let alive = Arc::new(AtomicBool::new(true));
     let probe = probe(&parts, Arc::clone(&alive));
+    let operators = internal::only_for_operators(operators, how.guard.clone());
     let inside = Inside {
         parts: parts.clone(),
         probe: Arc::clone(&probe),
@@ -185,7 +189,7 @@ fn run_parts<S: Service>(
         source: S::SOURCE,
         api,
         openapi,
-        internal: internal::router(inside),
+        internal: internal::router(inside).merge(operators),
         probe,
         clock: parts.clock.clone(),
         trigger,
@@ -226,6 +230,16 @@ const fn consumer_name(source: Source) -> &'static str {
         Source::Orders => "consumer of orders",
         Source::Expiration => "consumer of expiration",
         Source::Payments => "consumer of payments",
+    }
+}
+
+const fn inquirer_name(source: Source) -> &'static str {
+    match source {
+        Source::Auth => "inquirer of auth",
+        Source::Tickets => "inquirer of tickets",
+        Source::Orders => "inquirer of orders",
+        Source::Expiration => "inquirer of expiration",
+        Source::Payments => "inquirer of payments",
     }
 }
 

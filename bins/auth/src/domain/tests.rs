@@ -211,17 +211,56 @@ fn what_is_next_for_the_keys() {
     }
 }
 
+#[test]
+fn what_an_operators_wish_for_a_key_comes_to() {
+    let second = Duration::from_secs(1);
+    let superseded = |number: usize| {
+        let at = at(number as u64);
+        key(&format!("old{number}"), at, Some(at.plus(second)))
+    };
+    let many = |count: usize| -> Vec<KeyLife> {
+        let current = key("current", at(1_000), None);
+        (1..count).map(superseded).chain([current]).collect()
+    };
+    let begin = Rotation::Begin {
+        usable_from: at(2_000).plus(KEY_LEAD),
+    };
+    let waiting = key("two", at(1_990), None);
+    let first_free = at(2).plus(LIFE).plus(KEY_SLACK);
+    for (name, keys, answer) in [
+        ("none yet", vec![], Err(NoRotation::NoneYet)),
+        ("one", many(1), Ok(begin.clone())),
+        (
+            "one waits already",
+            vec![key("one", at(0), None), waiting.clone()],
+            Ok(Rotation::Underway(waiting)),
+        ),
+        ("almost too many", many(KEYS_KEPT_MAX - 1), Ok(begin)),
+        (
+            "too many",
+            many(KEYS_KEPT_MAX),
+            Err(NoRotation::TooMany(first_free)),
+        ),
+    ] {
+        assert_eq!(rotate_now(&keys, LIFE, at(2_000)), answer, "{name}");
+    }
+}
+
 proptest! {
-    /// Whatever the bus does and however time passes, there is always a key to sign with, each key was out long
+    /// Whatever the bus does, whatever operators wish, and however time passes, there is always a key to sign with, each key was out long
     /// enough before its first use, and no key goes while a token of it may be good.
     #[test]
-    fn keys_rotate_without_a_gap(steps in prop::collection::vec((0_u64..400_000, any::<bool>()), 1..300)) {
+    fn keys_rotate_without_a_gap(steps in prop::collection::vec((0_u64..400_000, any::<bool>(), any::<bool>()), 1..300)) {
         let rotation = Duration::from_secs(3 * 24 * 60 * 60);
         let mut keys: Vec<KeyLife> = Vec::new();
         let mut last_signed: Vec<(String, Timestamp)> = Vec::new();
         let mut now = at(0);
-        for (seconds, bus_is_up) in steps {
+        for (seconds, bus_is_up, is_wished) in steps {
             now = now.plus(Duration::from_secs(seconds));
+            if is_wished && let Ok(Rotation::Begin { usable_from }) = rotate_now(&keys, LIFE, now) {
+                let kid = format!("wished {}", now.as_millis());
+                keys.push(KeyLife { kid, created_at: now, usable_from, superseded_at: None });
+            }
             while let Some(step) = next_key_step(&keys, rotation, LIFE, now, |_| bus_is_up) {
                 match step {
                     KeyStep::Publish { usable_from } => {

@@ -1,4 +1,4 @@
-//! The operator's commands: `boxoffice verify`, `backup`, `restore` and `dead-letters`.
+//! The operator's commands: `boxoffice verify`, `backup`, `restore`, `dead-letters` and `rotate-key`.
 //!
 //! They talk to a running system through its internal routes, or work on stores at rest; `target` finds out which.
 //! Nothing of the product is decided here: what is right stands in `lib/invariants`, what a backup is in `lib/store`.
@@ -12,6 +12,7 @@ mod manifest;
 pub(crate) mod remote;
 mod report;
 mod restore;
+mod rotate_key;
 mod target;
 mod verify;
 
@@ -28,6 +29,7 @@ pub(crate) enum Operate {
     Backup(backup::Backup),
     Restore(restore::Restore),
     DeadLetters(dead_letters::DeadLetters),
+    RotateKey(rotate_key::RotateKey),
 }
 
 /// How a command ended that could be carried out.
@@ -118,6 +120,7 @@ pub(crate) async fn run(operate: Operate) -> ExitCode {
         Operate::Backup(command) => command.run().await,
         Operate::Restore(command) => command.run().await,
         Operate::DeadLetters(command) => command.run().await,
+        Operate::RotateKey(command) => command.run().await,
     };
     match done {
         Ok(Outcome::Good) => ExitCode::SUCCESS,

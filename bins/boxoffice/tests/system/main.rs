@@ -22,6 +22,7 @@ mod person;
 mod private_redis;
 mod purchase;
 mod refused;
+mod rotate_key;
 mod sessions;
 mod stop;
 mod stripe;

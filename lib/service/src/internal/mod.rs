@@ -25,7 +25,7 @@ pub use self::operator::{OPERATOR_TOKEN_CHARS_MIN, OperatorToken, OverControlSoc
 
 pub(crate) use self::books::{Outbox, page};
 pub(crate) use self::letters::{Replay, replaying};
-pub(crate) use self::operator::Guard;
+pub(crate) use self::operator::{Guard, only_for_operators};
 pub(crate) use self::status::state_in_words;
 
 use crate::Parts;

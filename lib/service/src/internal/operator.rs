@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::Router;
+use axum::extract::{FromRef, FromRequestParts, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use errors::Problem;
 use http::request::Parts;
 use http::{StatusCode, header};
@@ -115,6 +118,21 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         Guard::from_ref(state).admit(parts).map(|()| Self)
     }
+}
+
+/// Lets nobody in at these routes but operators.
+pub(crate) fn only_for_operators(routes: Router, guard: Guard) -> Router {
+    // `route_layer` may not be called on a router without routes, and a layer on nothing would answer for its 404.
+    if !routes.has_routes() {
+        return routes;
+    }
+    routes.route_layer(middleware::from_fn_with_state(guard, admit))
+}
+
+async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    guard.admit(&parts)?;
+    Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
 #[cfg(test)]
