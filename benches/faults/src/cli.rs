@@ -29,7 +29,7 @@ enum Command {
     Run {
         /// Names or numbers of rows; all, if none is given
         rows: Vec<String>,
-        /// As many purchases, kills and seconds as the promise is about (about an hour for all rows)
+        /// As many purchases, kills and seconds as the promise is about (most of an hour for all rows)
         #[arg(long)]
         long: bool,
         /// The seed of all choices: the one of an earlier run makes its choices again
@@ -38,6 +38,9 @@ enum Command {
         /// Write the summary there as Markdown
         #[arg(long, value_name = "FILE")]
         markdown: Option<PathBuf>,
+        /// Which commit this program was built from, for the summary
+        #[arg(long, value_name = "NAME")]
+        commit: Option<String>,
     },
 }
 
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
             long,
             seed,
             markdown,
+            commit,
         } => {
             let mut chosen: Vec<&'static Row> = Vec::new();
             for wish in &rows {
@@ -69,7 +73,7 @@ pub fn main() -> ExitCode {
                 chosen.extend(ROWS);
             }
             let form = if long { Form::Long } else { Form::Short };
-            let report = run(&chosen, form, seed.unwrap_or_else(any_seed));
+            let report = run(&chosen, form, seed.unwrap_or_else(any_seed), commit);
             println!("\n{}", report.sums());
             if let Some(sentence) = report.falls_short() {
                 eprintln!("{sentence}");

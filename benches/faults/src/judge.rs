@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::books;
+use crate::healed::Healed;
 use crate::ledger::{Entries, KnownOrder, Status};
 use crate::market::{Market, PRICE_CENTS, read_order, stripe};
 use crate::person::Wish;
 use crate::system::System;
+use crate::times::Times;
 
 /// How long everything may take to come right once the fault is healed and the clients have come to their end.
 const CONVERGED_SECONDS_MAX: u64 = 90;
@@ -40,16 +42,14 @@ pub struct Findings {
 /// What came of it all.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Verdict {
-    /// From the last heal to the look that found nothing.
-    pub converged: Duration,
+    /// What was measured, for the invariants that are about time.
+    pub times: Times,
     /// How many writes were answered 2xx.
     pub acknowledged: usize,
     /// How many purchases came to their end.
     pub purchases: usize,
     /// How many orders ended complete.
     pub complete: usize,
-    /// The slowest answer.
-    pub slowest: Duration,
     /// How often a service had not heard yet of something new, and said 404.
     pub unheard: usize,
 }
@@ -58,7 +58,7 @@ pub struct Verdict {
 ///
 /// # Panics
 /// When something was lost, doubled or broken, or does not come right in time: with everything that was found.
-pub async fn settle(system: &System, market: &Market, healed: Instant) -> Verdict {
+pub async fn settle(system: &System, market: &Market, healed: Healed) -> Verdict {
     settle_within(system, market, healed, Duration::from_secs(CONVERGED_SECONDS_MAX)).await
 }
 
@@ -66,7 +66,12 @@ pub async fn settle(system: &System, market: &Market, healed: Instant) -> Verdic
 ///
 /// # Panics
 /// As [`settle`].
-pub async fn settle_within(system: &System, market: &Market, healed: Instant, within: Duration) -> Verdict {
+pub async fn settle_within(
+    system: &System,
+    market: &Market,
+    mut healed: Healed,
+    within: Duration,
+) -> Verdict {
     let begun = Instant::now();
     loop {
         let entries = market.ledger().copy();
@@ -81,15 +86,21 @@ pub async fn settle_within(system: &System, market: &Market, healed: Instant, wi
         let wrong = findings.lost.len() + findings.doubled.len() + findings.broken.len();
         assert!(wrong == 0, "{}\n{}", findings.in_words(), system.printed());
         if findings.pending.is_empty() {
-            let converged = healed.elapsed();
+            // Everything agrees, so that nothing of what the watch waits for can be outstanding.
+            let converged = healed.known_everywhere(within).await;
+            let converged = converged.expect("the services say that they have read what the books agree on");
             // Reads every row of every store: not a part of converging, and the last word.
             books::state_hashes(system).await;
-            return Verdict {
+            let times = Times {
                 converged,
+                slowest: entries.slowest,
+                ..Times::default()
+            };
+            return Verdict {
+                times: times.with_deadlines(healed.at(), &entries.ran_out),
                 acknowledged: entries.acknowledged,
                 purchases: entries.finished,
                 complete,
-                slowest: entries.slowest,
                 unheard: entries.unheard,
             };
         }

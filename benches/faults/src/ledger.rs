@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::times::RanOut;
+
 /// So many sentences about unexpected answers are kept; the number of all is counted.
 const UNEXPECTED_KEPT_MAX: usize = 20;
 
@@ -113,6 +115,8 @@ pub struct Entries {
     pub unexpected: Vec<String>,
     /// How many those were.
     pub unexpected_count: usize,
+    /// Orders that nobody paid, and that came to their end by themselves.
+    pub ran_out: Vec<RanOut>,
     /// The longest time that any request took to its answer, or to its failure.
     pub slowest: Duration,
 }
@@ -201,6 +205,11 @@ impl Ledger {
     pub fn refund_promised(&self, order: &str) {
         self.entries().acknowledged += 1;
         self.change(order, |known| known.refund = true);
+    }
+
+    /// An order that nobody paid is over.
+    pub fn ran_out(&self, order: RanOut) {
+        self.entries().ran_out.push(order);
     }
 
     /// A purchase is over for its client.

@@ -10,6 +10,7 @@
 
 pub mod books;
 pub mod cli;
+pub mod healed;
 pub mod judge;
 pub mod layout;
 pub mod ledger;
@@ -23,3 +24,4 @@ pub mod rows;
 pub mod run;
 pub mod stage;
 pub mod system;
+pub mod times;

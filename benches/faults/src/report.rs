@@ -44,6 +44,8 @@ pub struct Report {
     pub form: Form,
     /// When it began, RFC 3339.
     pub began: String,
+    /// What the program was built from, if that is known.
+    pub commit: Option<String>,
     /// What it ran on.
     pub machine: String,
     /// How long it took.
@@ -53,18 +55,19 @@ pub struct Report {
 /// The head of the table on the terminal.
 pub fn head() -> String {
     format!(
-        "{:<4} {:<34} {:>9} {:>6} {:>12} {:>5} {:>8} {:>9}  what was done",
-        "row", "fault", "purchases", "kills", "acknowledged", "lost", "doubled", "converged"
+        "{:<4} {:<34} {:>9} {:>6} {:>12} {:>5} {:>8} {:>9} {:>7}  what was done",
+        "row", "fault", "purchases", "kills", "acknowledged", "lost", "doubled", "converged", "took"
     )
 }
 
 impl Outcome {
     /// What was done, and what clients had to bear beside it.
     fn in_words(&self) -> String {
-        match self.verdict.unheard {
-            0 => self.done.clone(),
-            times => format!(
-                "{}; {times} times something new was not heard of yet (404)",
+        let Verdict { times, unheard, .. } = &self.verdict;
+        match unheard {
+            0 => format!("{} ({times})", self.done),
+            often => format!(
+                "{}; {often} times something new was not heard of yet (404) ({times})",
                 self.done
             ),
         }
@@ -85,7 +88,7 @@ impl Line {
                     verdict.acknowledged,
                     0,
                     0,
-                    verdict.converged.as_secs_f64(),
+                    verdict.times.converged.as_secs_f64(),
                 )
             }
             Err(sentence) => format!("{number:<4} {name:<34} FAILED: {}", first_line(sentence)),
@@ -97,20 +100,21 @@ impl Line {
             number, name, fault, ..
         } = self.row;
         let title = format!("{number} | {fault} (`{name}`)");
+        let took = self.took.as_secs_f64();
         match &self.result {
             Ok(outcome) => {
                 let Outcome { kills, verdict, .. } = outcome;
                 let done = outcome.in_words();
                 format!(
-                    "| {title} | {done} | {} | {kills} | {} | 0 | 0 | {:.1} s | passed |",
+                    "| {title} | {done} | {} | {kills} | {} | 0 | 0 | {:.1} s | {took:.0} s | passed |",
                     verdict.purchases,
                     verdict.acknowledged,
-                    verdict.converged.as_secs_f64(),
+                    verdict.times.converged.as_secs_f64(),
                 )
             }
             Err(sentence) => {
                 let sentence = first_line(sentence).replace('|', "\\|");
-                format!("| {title} | {sentence} | | | | | | | **failed** |")
+                format!("| {title} | {sentence} | | | | | | | {took:.0} s | **failed** |")
             }
         }
     }
@@ -172,10 +176,11 @@ impl Report {
             format!("{}\n", self.sums()),
             self.falls_short().map_or_else(String::new, |sentence| format!("**{sentence}**\n")),
             format!("- Began {}, took {minutes:.1} minutes, {} form.", self.began, self.form.name()),
+            self.commit.as_ref().map_or_else(String::new, |commit| format!("- Of commit {commit}.")),
             format!("- Machine: {}.", self.machine),
             format!("- Seed {}: `./scripts/faults --seed {}` makes the same choices again.\n", self.seed, self.seed),
-            "| row | fault | what was done | purchases | kill -9 | acknowledged | lost | doubled | converged in | |".to_owned(),
-            "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |".to_owned(),
+            "| row | fault | what was done | purchases | kill -9 | acknowledged | lost | doubled | converged in | took | |".to_owned(),
+            "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |".to_owned(),
         ];
         let said = parts.into_iter().filter(|part| !part.is_empty());
         for part in said.chain(self.lines.iter().map(Line::markdown)) {

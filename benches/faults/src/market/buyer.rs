@@ -10,6 +10,7 @@ use testkit::Answer;
 use crate::ledger::{KnownOrder, Ledger, Status};
 use crate::person::{Person, Wish};
 use crate::random::Random;
+use crate::times::RanOut;
 
 use super::{END_SECONDS_MAX, Market, Mix, NEWCOMERS_IN_100, Ordered, PRICE, Plan, pay_at_stripe};
 
@@ -139,7 +140,11 @@ impl BuyingClient {
                 self.cancel(order).await;
             }
             Plan::LetExpire => {
-                self.wait_for(order, Status::is_final).await;
+                let deadline = Instant::now() + self.market.0.hold;
+                if self.wait_for(order, Status::is_final).await.is_some() {
+                    let over = Instant::now();
+                    self.ledger().ran_out(RanOut { deadline, over });
+                }
             }
         }
     }

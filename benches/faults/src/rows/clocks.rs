@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::healed::Healed;
 use crate::judge::{Verdict, settle};
 use crate::market::{Market, Mix, Plan};
 use crate::part::Part;
@@ -75,8 +76,8 @@ async fn in_worlds(stage: Stage, worlds: Vec<Vec<(Part, i64)>>) -> Outcome {
             "with {world:?} an order of {hold:?} was over only after {life:?} (I4)"
         );
         stage.say(&format!("{world:?}: {:.1} s", begun.elapsed().as_secs_f64()));
-        let verdict = settle(&system, &market, Instant::now()).await;
-        sum.converged = sum.converged.max(verdict.converged);
+        let verdict = settle(&system, &market, Healed::now(&system)).await;
+        sum.times = sum.times.max(verdict.times);
         sum.acknowledged += verdict.acknowledged;
         sum.purchases += verdict.purchases;
         sum.complete += verdict.complete;

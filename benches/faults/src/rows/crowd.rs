@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
+use crate::healed::Healed;
 use crate::judge::settle;
 use crate::market::{Market, Ordered, Plan};
 use crate::report::Outcome;
@@ -58,7 +59,7 @@ async fn rush(stage: Stage, people: usize, orders_each: usize, pieces: u64) -> O
             .collect();
         paying.join_all().await;
     }
-    let verdict = settle(&system, &market, Instant::now()).await;
+    let verdict = settle(&system, &market, Healed::now(&system)).await;
     assert_eq!(verdict.complete, wanted, "so many have paid for their piece");
     Outcome {
         done: format!(

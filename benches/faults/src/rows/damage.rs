@@ -5,8 +5,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::healed::Healed;
 use crate::judge::settle;
 use crate::market::{Market, Mix};
 use crate::part::Part;
@@ -30,7 +31,7 @@ pub(super) async fn each_service(stage: Stage) -> Outcome {
     let system = System::start(&Setup::default()).await;
     let market = Market::open(&system, 4, Setup::default().hold_seconds, stage.seed).await;
     market.purchase_all(12, Mix::NO_DEADLINES).await;
-    let mut verdict = settle(&system, &market, Instant::now()).await;
+    let mut verdict = settle(&system, &market, Healed::now(&system)).await;
     let mut random = stage.random();
     let (mut served, mut refused) = (0, 0);
     for nth in 0..seeds {
@@ -46,7 +47,7 @@ pub(super) async fn each_service(stage: Stage) -> Outcome {
             Ok(()) => {
                 // It says that all is well: then it must be.
                 served += 1;
-                verdict = settle(&system, &market, Instant::now()).await;
+                verdict = settle(&system, &market, Healed::now(&system)).await;
             }
             Err(said) => {
                 refused += 1;
@@ -76,8 +77,8 @@ pub(super) async fn each_service(stage: Stage) -> Outcome {
     );
     market.purchase_all(8, Mix::NO_DEADLINES).await;
     verdict = crate::judge::Verdict {
-        converged: verdict.converged,
-        ..settle(&system, &market, Instant::now()).await
+        times: verdict.times,
+        ..settle(&system, &market, Healed::now(&system)).await
     };
     Outcome {
         done: format!(

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use testkit::{Disk, TempDir};
 
+use crate::healed::Healed;
 use crate::judge::settle;
 use crate::market::{Market, Mix};
 use crate::part::Part;
@@ -144,7 +145,7 @@ pub(super) async fn full(stage: Stage) -> Outcome {
             stage.say(&format!("the disk of {} was full", part.name()));
         }
     }
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     purchases.finish().await;
     let verdict = settle(&system, &market, healed).await;
     Outcome {
@@ -175,7 +176,7 @@ pub(super) async fn slow(stage: Stage) -> Outcome {
     pause(u64::try_from(rest.as_millis()).unwrap_or(0)).await;
     system.memory_grew_little(&before, GROWTH_MIB_MAX);
     slow(Duration::ZERO);
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     purchases.finish().await;
     let verdict = settle(&system, &market, healed).await;
     Outcome {
@@ -226,7 +227,7 @@ pub(super) async fn without_power(stage: Stage) -> Outcome {
             purchases.finished()
         ));
     }
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     purchases.finish().await;
     let verdict = settle(&system, &market, healed).await;
     Outcome {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use testkit::{Client, Disk};
 use tokio::task::JoinSet;
 
+use crate::healed::Healed;
 use crate::judge::settle;
 use crate::market::{Market, Mix, Ordered, Plan};
 use crate::part::Part;
@@ -92,7 +93,7 @@ pub(super) async fn others_gone(stage: Stage) -> Outcome {
     system.part_ready(Part::Stripe).await;
     market.go_on(1, &order, Plan::Buy).await;
     let unready = without_store(&system, &market, &disk).await;
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     for (buyer, order) in &open {
         market.cancel(*buyer, order).await;
     }

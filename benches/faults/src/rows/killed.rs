@@ -1,7 +1,6 @@
 //! Rows in which services are killed while people buy.
 
-use std::time::Instant;
-
+use crate::healed::Healed;
 use crate::judge::settle;
 use crate::market::{Market, Mix, Plan, pay_at_stripe};
 use crate::part::Part;
@@ -58,7 +57,7 @@ pub(super) async fn two_at_random(stage: Stage) -> Outcome {
             ));
         }
     }
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     purchases.finish().await;
     let verdict = settle(&system, &market, healed).await;
     Outcome {
@@ -112,7 +111,7 @@ pub(super) async fn right_after_the_answer(stage: Stage) -> Outcome {
     for buyer in 0..market.buyers().len() {
         market.purchase_as(buyer, Plan::Refund).await;
     }
-    let verdict = settle(&system, &market, Instant::now()).await;
+    let verdict = settle(&system, &market, Healed::now(&system)).await;
     Outcome {
         done: format!("{answers} answers, each followed by a kill of who gave it"),
         kills: system.kills(),

@@ -7,6 +7,7 @@ use testkit::{Client, Direction, Proxy, RedisServer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::healed::Healed;
 use crate::judge::{settle, settle_within};
 use crate::market::{Market, Mix, Ordered};
 use crate::part::Part;
@@ -55,14 +56,14 @@ pub(super) async fn stopped(stage: Stage) -> Outcome {
     let round = stores_go_on(&system, &market, &ticket, Duration::from_secs(seconds)).await;
     system.memory_grew_little(&before, GROWTH_MIB_MAX);
     system.redis().resume();
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     let within = Duration::from_secs(AGREED_SECONDS_MAX);
     round.everything_is_given_back(&market).await;
     let verdict = settle_within(&system, &market, healed, within).await;
     assert!(
-        verdict.converged <= within,
+        verdict.times.converged <= within,
         "it took {:?} to agree",
-        verdict.converged
+        verdict.times.converged
     );
     Outcome {
         done: format!("{seconds} s; meanwhile {}", round.in_words()),
@@ -92,7 +93,7 @@ pub(super) async fn full(stage: Stage) -> Outcome {
     );
     system.memory_grew_little(&before, GROWTH_MIB_MAX);
     system.redis_command(&["CONFIG", "SET", "maxmemory", "0"]);
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     round.everything_is_given_back(&market).await;
     let verdict = settle(&system, &market, healed).await;
     Outcome {
@@ -235,7 +236,7 @@ pub(super) async fn cut(stage: Stage) -> Outcome {
             ));
         }
     }
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     purchases.finish().await;
     assert!(
         disturbed > 0,
@@ -284,7 +285,7 @@ pub(super) async fn delayed(stage: Stage) -> Outcome {
     for (_, link) in &proxies {
         link.heal();
     }
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     purchases.finish().await;
     let verdict = settle(&system, &market, healed).await;
     Outcome {

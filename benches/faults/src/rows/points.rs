@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use failpoint::Point;
 
+use crate::healed::Healed;
 use crate::judge::{Verdict, settle};
 use crate::market::{Market, Mix, Plan};
 use crate::part::Part;
@@ -12,6 +13,7 @@ use crate::report::Outcome;
 use crate::rows::pause;
 use crate::stage::Stage;
 use crate::system::{Setup, System};
+use crate::times::Times;
 
 /// An unpaid order's time where orders are to run out.
 const HOLD_SECONDS: u64 = 3;
@@ -60,7 +62,7 @@ async fn every_point_of(stage: Stage, part: Part) -> Outcome {
     let points: Vec<Point> = points.collect();
     let mut strikes = 0;
     let mut verdict = Verdict::default();
-    let mut slowest_to_converge = Duration::ZERO;
+    let mut times = Times::default();
     for point in &points {
         for visit in 1..=visits_max {
             system.arm(part, *point, &format!("kill {visit}"));
@@ -77,18 +79,15 @@ async fn every_point_of(stage: Stage, part: Part) -> Outcome {
                 break;
             }
             strikes += 1;
-            verdict = settle(&system, &market, Instant::now()).await;
-            slowest_to_converge = slowest_to_converge.max(verdict.converged);
+            verdict = settle(&system, &market, Healed::now(&system)).await;
+            times = times.max(verdict.times);
         }
         stage.say(&format!("{} is done", point.name()));
     }
     Outcome {
         done: format!("killed {strikes} times at {} points", points.len()),
         kills: system.kills(),
-        verdict: Verdict {
-            converged: slowest_to_converge,
-            ..verdict
-        },
+        verdict: Verdict { times, ..verdict },
     }
 }
 
@@ -144,7 +143,7 @@ async fn under_load(stage: Stage, points: &[Point]) -> Outcome {
             ));
         }
     }
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     purchases.finish().await;
     drop(keeper);
     let verdict = settle(&system, &market, healed).await;
@@ -175,7 +174,7 @@ pub(super) async fn all_are_visited(stage: Stage) -> Outcome {
     let cancelled = market.purchase_as(1, Plan::CancelLate);
     let expired = market.purchase_as(2, Plan::LetExpire);
     tokio::join!(refunded, cancelled, expired);
-    let verdict = settle(&system, &market, Instant::now()).await;
+    let verdict = settle(&system, &market, Healed::now(&system)).await;
     // Every service commits, so each meets the points of the store and of the relay; the others have owners.
     let met_by = |point: Point| -> &[Part] {
         match point {

@@ -1,7 +1,6 @@
 //! Rows in which Redis dies or forgets while people buy.
 
-use std::time::Instant;
-
+use crate::healed::Healed;
 use crate::judge::settle;
 use crate::market::{Market, Mix};
 use crate::part::Part;
@@ -126,7 +125,7 @@ async fn again_and_again(
             ));
         }
     }
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     purchases.finish().await;
     let verdict = settle(&system, &market, healed).await;
     let outcome = Outcome {

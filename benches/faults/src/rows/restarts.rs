@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use testkit::Client;
 use tokio::task::JoinSet;
 
+use crate::healed::Healed;
 use crate::judge::settle;
 use crate::market::{Market, Mix, Plan};
 use crate::part::Part;
@@ -59,7 +60,7 @@ pub(super) async fn all_again_and_again(stage: Stage) -> Outcome {
             ));
         }
     }
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     purchases.finish().await;
     let verdict = settle(&system, &market, healed).await;
     Outcome {
@@ -137,7 +138,7 @@ pub(super) async fn told_to_stop(stage: Stage) -> Outcome {
     for (order, known) in &open {
         market.cancel(known.buyer, order).await;
     }
-    let verdict = settle(&system, &market, Instant::now()).await;
+    let verdict = settle(&system, &market, Healed::now(&system)).await;
     Outcome {
         done: format!(
             "{} stops; {answered} requests answered ({} of them orders), {unread} closed unread, no order without an \
@@ -215,7 +216,7 @@ pub(super) async fn second_process(stage: Stage) -> Outcome {
         );
         market.purchase_as(0, Plan::Buy).await;
     }
-    let verdict = settle(&system, &market, Instant::now()).await;
+    let verdict = settle(&system, &market, Healed::now(&system)).await;
     Outcome {
         done: format!(
             "each of five refused, the slowest after {} ms",

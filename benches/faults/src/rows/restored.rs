@@ -8,6 +8,7 @@ use events::{Source, Timestamp};
 use store::RestoreOptions;
 
 use crate::books;
+use crate::healed::Healed;
 use crate::judge::settle;
 use crate::market::{Market, Mix};
 use crate::part::Part;
@@ -68,7 +69,7 @@ pub(super) async fn with_the_streams(stage: Stage) -> Outcome {
         purchases.reach(bought * 2).await;
         purchases.finish().await;
         // What the relay has not published lies on the disk that is given up, and nowhere else.
-        settle(&system, &market, Instant::now()).await;
+        settle(&system, &market, Healed::now(&system)).await;
         let alone = Part::SERVICES.map(|part| vec![part]);
         for victims in alone.into_iter().chain([Part::SERVICES.to_vec()]) {
             for part in &victims {
@@ -84,7 +85,7 @@ pub(super) async fn with_the_streams(stage: Stage) -> Outcome {
             for part in &victims {
                 system.spawn(*part);
             }
-            let healed = Instant::now();
+            let healed = Healed::now(&system);
             for part in &victims {
                 system.part_ready(*part).await;
             }
@@ -111,12 +112,12 @@ pub(super) async fn without_the_streams(stage: Stage) -> Outcome {
     let system = System::start(&Setup::default()).await;
     let market = Market::open(&system, PEOPLE, Setup::default().hold_seconds, stage.seed).await;
     market.purchase_all(bought, Mix::NO_DEADLINES).await;
-    settle(&system, &market, Instant::now()).await;
+    settle(&system, &market, Healed::now(&system)).await;
     let backup = books::backup(&system, Part::Tickets).await;
     let lost = market.list(1).await.expect("a listing is answered 201");
     let order = market.order(0, &lost).await.expect_taken();
     market.cancel(0, &order).await;
-    settle(&system, &market, Instant::now()).await;
+    settle(&system, &market, Healed::now(&system)).await;
 
     system.kill(Part::Tickets);
     put_back(&system, Part::Tickets, &backup, false);
@@ -132,7 +133,7 @@ pub(super) async fn without_the_streams(stage: Stage) -> Outcome {
     put_back(&system, Part::Tickets, &backup, true);
     market.ledger().given_up(&lost);
     system.spawn(Part::Tickets);
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     system.part_ready(Part::Tickets).await;
     market.purchase_all(bought, Mix::NO_DEADLINES).await;
     let verdict = settle(&system, &market, healed).await;
@@ -154,12 +155,12 @@ pub(super) async fn too_late_for_the_outboxes(stage: Stage) -> Outcome {
     let market = Market::open(&system, PEOPLE, Setup::default().hold_seconds, stage.seed).await;
     // Nothing runs out: the expiration service has published nothing, so that it may begin anew.
     market.purchase_all(bought, Mix::NO_DEADLINES).await;
-    settle(&system, &market, Instant::now()).await;
+    settle(&system, &market, Healed::now(&system)).await;
     let gone = match stage.form {
         Form::Short => orders_begin_the_next_epoch(&system).await,
         Form::Long => eight_days_pass(&system).await,
     };
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     system.part_ready(Part::Expiration).await;
     market.purchase_all(bought, Mix::NO_DEADLINES).await;
     let verdict = settle(&system, &market, healed).await;

@@ -10,6 +10,7 @@ use testkit::Client;
 use tokio::task::JoinSet;
 
 use crate::books::state_hashes;
+use crate::healed::Healed;
 use crate::judge::settle;
 use crate::market::{Market, Mix};
 use crate::part::Part;
@@ -71,7 +72,7 @@ pub(super) async fn trimmed(stage: Stage) -> Outcome {
         pause(random.between(200, 700)).await;
         strikes += 1;
     }
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     purchases.finish().await;
     assert!(removed > 0, "nothing was trimmed in {strikes} strikes");
     let verdict = settle(&system, &market, healed).await;
@@ -95,7 +96,7 @@ pub(super) async fn delivered_again(stage: Stage) -> Outcome {
         assert!(groups > 0, "there is nobody to deliver anything to");
         done += 1;
     }
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     purchases.finish().await;
     let verdict = settle(&system, &market, healed).await;
     let before = state_hashes(&system).await;
@@ -165,7 +166,7 @@ pub(super) async fn slow_consumer(stage: Stage) -> Outcome {
         "the slow consumer grew by {growth} MiB (I9)"
     );
     system.disarm(Part::Orders, Point::BeforeCommit);
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     let verdict = settle(&system, &market, healed).await;
     Outcome {
         done: format!(
@@ -229,7 +230,7 @@ pub(super) async fn poison(stage: Stage) -> Outcome {
             slowest = slowest.max(others_move_on(&market).await);
         }
     }
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     purchases.finish().await;
     let verdict = settle(&system, &market, healed).await;
     system.memory_grew_little(&before, GROWTH_MIB_MAX);
@@ -319,7 +320,7 @@ pub(super) async fn claimed(stage: Stage) -> Outcome {
         system.process(reader).resume();
         strikes += 1;
     }
-    let healed = Instant::now();
+    let healed = Healed::now(&system);
     purchases.finish().await;
     assert!(taken > 0, "nothing was taken away in {strikes} strikes");
     let verdict = settle(&system, &market, healed).await;
