@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use events::Timestamp;
+use events::{Position, Source, Timestamp};
 
 use crate::errors::BusError;
+use crate::inquirer::Desk;
 use crate::keys::Keys;
 use crate::status::{Board, BusStatus};
 
@@ -34,6 +35,7 @@ struct Shared {
     keys: Keys,
     clock: Clock,
     board: Board,
+    desks: [Desk; Source::ALL.len()],
 }
 
 impl Bus {
@@ -48,6 +50,7 @@ impl Bus {
             keys: Keys::new(config.prefix),
             clock: config.clock,
             board: Board::default(),
+            desks: Default::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -61,6 +64,19 @@ impl Bus {
 
     pub(crate) fn client(&self) -> &redis::Client {
         &self.shared.client
+    }
+
+    /// How far `source` is: its last durable event, as it says itself when it is asked after this was called. Whoever
+    /// has applied that knows of everything that `source` had acknowledged before.
+    ///
+    /// It takes an [`Inquirer`](crate::Inquirer) that runs, and an answer: without one this does not end, so that the
+    /// wait must be bounded. Dropping it does no harm.
+    pub async fn head(&self, source: Source) -> Position {
+        self.desk(source).head().await
+    }
+
+    pub(crate) fn desk(&self, source: Source) -> &Desk {
+        &self.shared.desks[source as usize]
     }
 
     pub(crate) fn keys(&self) -> &Keys {

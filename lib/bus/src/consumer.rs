@@ -26,7 +26,7 @@ use crate::bus::Bus;
 use crate::decode::Item;
 use crate::entry::{Entry, StreamId};
 use crate::errors::BusError;
-use crate::group::{Group, Look};
+use crate::group::Group;
 use crate::instruments;
 use crate::recovery::Recovery;
 use crate::restating::Restating;
@@ -61,8 +61,6 @@ pub struct Consumer<I: Indexes, H> {
     sighted: BTreeMap<Position, Sighting>,
     /// The source's last event, as far as it was seen.
     head: Option<Position>,
-    /// When the stream's end was last looked at, its relay was at work and nothing of the stream was lost.
-    certain: bool,
     state: SourceState,
 }
 
@@ -127,7 +125,6 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
             asked: None,
             sighted: BTreeMap::new(),
             head: None,
-            certain: false,
             state: SourceState::Connecting,
         };
         consumer.note(false);
@@ -217,20 +214,15 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
                 return self.restate().await;
             }
             let cursor = self.store.cursor(self.source);
-            // What it can't tell now it may be able to tell with the next look.
-            let awaited = !self.certain || self.state == SourceState::AwaitingResend;
+            let awaited = self.state == SourceState::AwaitingResend;
             let read = self.group.read(cursor, awaited).await?;
             if read.joined {
                 // Whoever asked a Redis that has lost everything since has to ask again.
                 self.asked = None;
                 self.state = SourceState::Reading;
             }
-            match read.looked {
-                Some(look) => self.learn(look, cursor),
-                None if read.joined => self.certain = false,
-                None => {}
-            }
             if let Some(look) = read.looked {
+                self.head = self.head.max(look.tail);
                 if read.at_rest {
                     self.mind_rest(look.tail).await?;
                 }
@@ -252,23 +244,14 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
         Ok(consumed)
     }
 
-    /// Takes note of what was found at the end of the stream.
-    fn learn(&mut self, look: Look, cursor: Position) {
-        self.head = self.head.max(look.tail);
-        // A stream that ends before what is applied has been lost, and newer events may be lost with it.
-        let whole = look.tail.unwrap_or_default() >= cursor;
-        self.certain = look.published && whole;
-    }
-
     /// The store can't be written, and nothing is read meanwhile. The source's relay must hear from this reader all the
     /// same: it may not serve before it has, and this store may be waiting for that one in turn.
     async fn answer_all_the_same(&mut self) {
         let cursor = self.store.cursor(self.source);
         match self.group.look(cursor).await {
-            Ok(Some(look)) => self.learn(look, cursor),
+            Ok(Some(look)) => self.head = self.head.max(look.tail),
             Ok(None) => {}
             Err(error) => {
-                self.certain = false;
                 tracing::debug!(source = %self.source, group = %self.service, %error, "the stream's end can't be looked at");
             }
         }
@@ -404,7 +387,6 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
             source: self.source,
             cursor: self.store.cursor(self.source),
             head: self.head,
-            certain: connected && self.certain,
             state: self.state.clone(),
         };
         #[allow(clippy::cast_precision_loss, reason = "a gauge; exact up to 2^53 events")]

@@ -77,8 +77,6 @@ pub(crate) struct Look {
     pub(crate) tail: Option<Position>,
     /// The epoch in which the source writes, if that is known.
     pub(crate) epoch: Option<Epoch>,
-    /// The source's relay is at work.
-    pub(crate) published: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,7 +187,6 @@ impl Group {
         Ok(Some(Look {
             tail,
             epoch: roll.max(tail.map(|tail| tail.epoch)),
-            published: roll.is_some(),
         }))
     }
 

@@ -30,6 +30,9 @@ const CONSUMER_COUNTERS: &[&str] = &[
     "bus_consumer_errors_total",
 ];
 
+/// Of an inquirer, by `source` and `group`.
+const INQUIRER_COUNTERS: &[&str] = &["bus_inquiries_total", "bus_inquiries_unanswered_total"];
+
 /// A relay begins.
 pub(crate) fn relay(source: Source, readers: &[Source]) {
     for name in RELAY_COUNTERS {
@@ -44,7 +47,16 @@ pub(crate) fn relay(source: Source, readers: &[Source]) {
 
 /// A consumer begins.
 pub(crate) fn consumer(source: Source, group: Source) {
-    for name in CONSUMER_COUNTERS {
+    of_reader(CONSUMER_COUNTERS, source, group);
+}
+
+/// An inquirer begins.
+pub(crate) fn inquirer(source: Source, group: Source) {
+    of_reader(INQUIRER_COUNTERS, source, group);
+}
+
+fn of_reader(names: &[&'static str], source: Source, group: Source) {
+    for name in names {
         metrics::counter!(*name, "source" => source.as_str(), "group" => group.as_str()).increment(0);
     }
 }

@@ -12,6 +12,7 @@
 //! - [`Relay`]: one per service, the only publisher of its stream.
 //! - [`Consumer`]: one per service and source it reads. What can't be applied becomes a dead letter in the
 //!   consumer's store.
+//! - [`Inquirer`]: one per service and source it reads; asks the source how far it is, for [`Bus::head`].
 //! - [`ScheduledSet`]: a timer of deadlines.
 //!
 //! It is not a message broker's client for arbitrary messages, knows no subscribers but [`readers`], and holds
@@ -51,8 +52,11 @@
 //! | `bus_resend_requests_total` | source, group | how often missing events were asked for |
 //! | `bus_handler_retries_total` | source, group | how often something that could not be applied was tried again |
 //! | `bus_dead_letters_total` | source, group | dead letters that were written; `store_dead_letters` says how many lie there |
+//! | `bus_inquiries_total` | source, group | how often a source was asked how far it is |
+//! | `bus_inquiries_unanswered_total` | source, group | among them, such that found no answer within half a second |
 //! | `bus_consumer_errors_total` | source, group | steps of a consumer that failed and were tried again |
 
+mod answerer;
 mod apply;
 mod backoff;
 mod bus;
@@ -64,6 +68,8 @@ mod group;
 mod handler;
 mod head;
 mod history;
+mod inquirer;
+mod inquiries;
 mod instruments;
 mod keys;
 mod link;
@@ -88,6 +94,7 @@ pub use consumer::{ConsumeError, Consumed, Consumer, HANDLER_TRIES_MAX};
 pub use errors::BusError;
 pub use group::READ_ENTRIES_MAX;
 pub use handler::{Applied, Handler, Impossible};
+pub use inquirer::Inquirer;
 pub use publisher::{RELAY_BYTES_MAX, RELAY_EVENTS_MAX, RelayError, Relayed};
 pub use recovery::{Adopted, NotRecovering, Recovery};
 pub use relay::{Relay, Trimmed};

@@ -19,6 +19,7 @@ use store::{Indexes, State, Store};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::answerer::Answerer;
 use crate::backoff::Health;
 use crate::bus::Bus;
 use crate::instruments;
@@ -40,9 +41,8 @@ const REQUESTS_BLOCK_MILLIS: u64 = 10_000;
 /// stop within one and a half seconds, and then it would not be said that events are left.
 const STOP_MILLIS_MAX: u64 = 1_000;
 
-/// What the status says while the relay's readers can't be told that it is at work.
-const FULL: &str =
-    "redis is full: the relay compares and reads, but can't tell its readers that it is at work";
+/// What the status says while the relay's readers can't be asked how far they are.
+const FULL: &str = "redis is full: the relay compares and reads, but can't call the roll of its readers";
 
 /// What one trimming removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -141,8 +141,18 @@ impl<I: Indexes> Relay<I> {
         Ok(trimmed)
     }
 
-    /// Publishes until `shutdown` resolves, and then what is durable by then.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
+    /// Publishes until `shutdown` resolves, and then what is durable by then; meanwhile it answers who asks how far the
+    /// store is.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        let settled = self.publisher.standing.settled();
+        let answerer = Answerer::new(&self.bus, &self.store, self.source, settled);
+        tokio::select! {
+            () = self.publish(shutdown) => {}
+            () = answerer.run() => {}
+        }
+    }
+
+    async fn publish(mut self, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = pin!(shutdown);
         let asked = Notify::new();
         let mut waiting = pin!(wait_for_requests(

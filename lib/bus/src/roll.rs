@@ -2,7 +2,7 @@
 //!
 //! A relay calls the roll over every new connection: it puts a statement of its own into its request stream, and the
 //! id of that statement, with its epoch, under a key at which every reader looks once a second. A reader that finds
-//! an id that it has not answered states its cursor, and one that finds nothing knows that the relay is not at work. So a relay knows who has spoken since it asked, whatever older
+//! an id that it has not answered states its cursor. So a relay knows who has spoken since it asked, whatever older
 //! words still lie in the stream, and a reader hears of a new epoch before there is any event of it.
 //!
 //! It decides nothing: what a word means for a store or for a reader is its users' business.
@@ -17,7 +17,7 @@ use crate::errors::BusError;
 use crate::link::Link;
 use crate::requests::{self, Request, RequestKind};
 
-/// How long a call is shown; it is shown anew every second.
+/// How long a call is shown; it is shown anew every second. Nothing rests on its going.
 const SHOWN_MILLIS: u64 = 4_000;
 
 /// The last thing that a reader has said.
@@ -77,8 +77,7 @@ impl Readers {
         Ok(())
     }
 
-    /// Shows the call to the readers, again and again: a Redis that was emptied has forgotten it, and a relay that shows
-    /// nothing for [`SHOWN_MILLIS`] is not at work.
+    /// Shows the call to the readers, again and again: a Redis that was emptied has forgotten it.
     pub(crate) async fn show(&self, link: &mut Link, key: &str) -> Result<(), BusError> {
         let Some(Roll { id, epoch }) = self.called else {
             return Ok(());

@@ -38,7 +38,7 @@ pub(crate) struct Standing<I: Indexes> {
     /// The store came out of a backup, or was stopped while it took its events back, before this process began.
     restored: bool,
     /// All that is known elsewhere was in the store when it was last compared.
-    settled: bool,
+    settled: watch::Sender<bool>,
     compared: watch::Sender<bool>,
     /// The furthest position that was ever seen, and how: whoever had it may be gone before it is taken back.
     known: Option<(Position, String)>,
@@ -79,7 +79,7 @@ impl<I: Indexes> Standing<I> {
             store,
             source,
             recovery,
-            settled: false,
+            settled: watch::Sender::new(false),
             compared: watch::Sender::new(false),
             known: None,
             streamed: false,
@@ -95,7 +95,12 @@ impl<I: Indexes> Standing<I> {
 
     /// Whether the store had all that is known elsewhere when it was last compared.
     pub(crate) fn is_settled(&self) -> bool {
-        self.settled
+        *self.settled.borrow()
+    }
+
+    /// The same, as it changes.
+    pub(crate) fn settled(&self) -> watch::Receiver<bool> {
+        self.settled.subscribe()
     }
 
     pub(crate) fn taken(&self) -> &TakenBack {
@@ -132,7 +137,7 @@ impl<I: Indexes> Standing<I> {
             });
         }
         if let Some((known, whose)) = self.known.clone().filter(|(known, _)| *known > head) {
-            self.settled = false;
+            self.settled.send_replace(false);
             // Before anything is looked up: whoever writes now would write in the place of what was lost.
             self.adopting(format!(
                 "{whose}, but its store ends at {head}: it takes back what it has lost"
@@ -140,7 +145,7 @@ impl<I: Indexes> Standing<I> {
             self.compared.send_replace(true);
             return self.take_back(link, key, head, known, &whose).await;
         }
-        if !self.settled {
+        if !self.is_settled() {
             let verdict = self.settle(readers);
             self.compared.send_replace(true);
             return verdict;
@@ -185,7 +190,7 @@ impl<I: Indexes> Standing<I> {
             })?;
             self.restored = false;
         }
-        self.settled = true;
+        self.settled.send_replace(true);
         Ok(Verdict::Current)
     }
 

@@ -3,14 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use events::{Position, Source};
 
 use crate::standing::TakenBack;
-
-/// After how long without a step a reader can't tell any more what it lacks: one step at rest takes two seconds.
-pub(crate) const CERTAIN_MILLIS_MAX: u64 = 4_000;
 
 /// How the bus of one service is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +34,6 @@ pub struct SourceStatus {
     pub cursor: Position,
     /// The stream's last event, when it was last seen.
     pub head: Option<Position>,
-    /// Whether it can tell what it lacks: it has reached Redis within four seconds, the source's relay is at
-    /// work, and the stream does not end before what was applied already.
-    pub certain: bool,
     /// What it does.
     pub state: SourceState,
 }
@@ -112,18 +105,6 @@ pub(crate) struct RelayNote {
 struct SourceNote {
     status: SourceStatus,
     connected: bool,
-    noted_at: Instant,
-}
-
-impl SourceNote {
-    /// The status as it is by now: a reader that has been silent for long may be waiting for an answer that is lost.
-    fn status(&self) -> SourceStatus {
-        let silent = self.noted_at.elapsed() > Duration::from_millis(CERTAIN_MILLIS_MAX);
-        SourceStatus {
-            certain: self.status.certain && !silent,
-            ..self.status.clone()
-        }
-    }
 }
 
 impl Board {
@@ -132,12 +113,9 @@ impl Board {
     }
 
     pub(crate) fn source(&self, status: SourceStatus, connected: bool) {
-        let note = SourceNote {
-            status,
-            connected,
-            noted_at: Instant::now(),
-        };
-        self.lock().sources.insert(note.status.source, note);
+        self.lock()
+            .sources
+            .insert(status.source, SourceNote { status, connected });
     }
 
     pub(crate) fn status(&self) -> BusStatus {
@@ -153,7 +131,7 @@ impl Board {
             relay_trouble: relay.trouble,
             taken_back: relay.taken_back,
             snapshots: relay.snapshots,
-            sources: parts.sources.values().map(SourceNote::status).collect(),
+            sources: parts.sources.values().map(|note| note.status.clone()).collect(),
         }
     }
 
@@ -190,7 +168,6 @@ mod tests {
             source: Source::Auth,
             cursor: at(1, 2),
             head,
-            certain: true,
             state: SourceState::Reading,
         };
         board.source(status(None), false);

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use bus::{Bus, BusConfig, SourceState, SourceStatus};
+use bus::{Bus, BusConfig, SourceState};
 use errors::Problem;
 use events::{Source, Timestamp};
 use session::{Access, Cookies, Verifier};
@@ -13,7 +13,7 @@ use store::{Context, IdempotencyKey, Indexes, Options, Record, Store, TransactEr
 use crate::heard::Heard;
 use crate::http::{IfNoneMatch, Prefer};
 use crate::transact::{self, Patience};
-use crate::waiting::{self, READ_WAIT_MAX, Waiters};
+use crate::waiting::{self, Waiters};
 use crate::{Clock, OrProblem as _, Reply, Settings, Shutdown, StartError, access, trace};
 
 /// When a client should try again whose answer depends on events that have not arrived.
@@ -171,11 +171,12 @@ impl<I: Indexes> Parts<I> {
             .or_problem()
     }
 
-    /// Reads what another service may just have acknowledged: waits for it for up to [`READ_WAIT_MAX`] if its id
-    /// (made at `made_at`) is young. `Ok(None)` means that it does not exist.
+    /// Reads what another service may just have acknowledged. If its id (made at `made_at`) is young, it is waited for
+    /// until it comes, or until this service has applied everything that `from` had acknowledged before it was asked.
+    /// `Ok(None)` means that it does not exist.
     ///
     /// # Errors
-    /// A 503 when this service is behind `from`, so that it can't say, or when too many wait already.
+    /// A 503 when neither comes about within [`crate::READ_WAIT_MAX`], so that it can't be said, or when too many wait already.
     pub async fn appears<R: Record>(
         &self,
         key: &R::Key,
@@ -186,22 +187,27 @@ impl<I: Indexes> Parts<I> {
             return Ok(Some(row));
         }
         let heard = self.heard.newest(from, self.store.cursor(from));
-        let wait = waiting::worth_waiting(made_at, heard, self.clock.now());
-        let row = waiting::until(&self.store, &self.waiters, key, wait, |_| true).await?;
-        // A young id may be among what can't be told to be missing; an old one would have been heard of long ago.
-        let young = !wait.is_zero();
-        if row.is_none() && (self.is_behind(from) || young && !self.is_certain(from)) {
-            return Err(Problem::unavailable(
-                "This is not known here yet, try again soon",
-                BEHIND_RETRY_SECONDS,
-            )
-            .because(format!("events of {from} have not all arrived")));
+        if !waiting::worth_waiting(made_at, heard, self.clock.now()) {
+            // It would have been heard of long ago: what is on its way now does not tell of it.
+            let row = self.store.get::<R>(key).or_problem()?;
+            return if row.is_none() && self.is_behind(from) {
+                Err(not_known_yet(from))
+            } else {
+                Ok(row)
+            };
         }
-        Ok(row)
+        tokio::select! {
+            biased;
+            row = waiting::until(&self.store, &self.waiters, key, |_| true) => {
+                row?.map(Some).ok_or_else(|| not_known_yet(from))
+            }
+            // Read after that: what has come last may be just this.
+            () = waiting::caught_up(&self.store, &self.bus, from) => self.store.get::<R>(key).or_problem(),
+        }
     }
 
     /// Reads a row that is about to change, such as an order that is not yet confirmed: waits for up to
-    /// [`READ_WAIT_MAX`] until it is what `wanted` asks for, then takes it as it is.
+    /// [`crate::READ_WAIT_MAX`] until it is what `wanted` asks for, then takes it as it is.
     ///
     /// # Errors
     /// A 503 when too many wait already or the store does not serve.
@@ -210,7 +216,7 @@ impl<I: Indexes> Parts<I> {
         key: &R::Key,
         wanted: impl Fn(&R) -> bool,
     ) -> Result<Option<R>, Problem> {
-        waiting::until(&self.store, &self.waiters, key, READ_WAIT_MAX, wanted).await
+        waiting::until(&self.store, &self.waiters, key, wanted).await
     }
 
     /// Answers `Prefer: wait` with `If-None-Match`: the row as soon as it is another version than the client
@@ -227,19 +233,16 @@ impl<I: Indexes> Parts<I> {
         waiting::poll(&self.store, &self.waiters, &self.shutdown, key, known, prefer).await
     }
 
-    /// Whether this service knows that it has not applied all of a source's events.
+    /// Whether this service knows that it has not applied all of a source's events. Where it does not, it may be behind
+    /// all the same: only the source can tell ([`Bus::head`]).
     pub fn is_behind(&self, from: Source) -> bool {
-        self.reading(from)
-            .is_none_or(|status| status.state != SourceState::Reading || status.lag() > 0)
-    }
-
-    /// Whether this service can tell what it lacks of a source's events.
-    fn is_certain(&self, from: Source) -> bool {
-        self.reading(from).is_some_and(|status| status.certain)
-    }
-
-    fn reading(&self, from: Source) -> Option<SourceStatus> {
         let sources = self.bus.status().sources;
-        sources.into_iter().find(|status| status.source == from)
+        let status = sources.iter().find(|status| status.source == from);
+        status.is_none_or(|status| status.state != SourceState::Reading || status.lag() > 0)
     }
+}
+
+fn not_known_yet(from: Source) -> Problem {
+    Problem::unavailable("This is not known here yet, try again soon", BEHIND_RETRY_SECONDS)
+        .because(format!("events of {from} have not all arrived"))
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use bus::Bus;
 use errors::Problem;
-use events::Timestamp;
+use events::{Source, Timestamp};
 use store::{Indexes, Record, Store};
 use tokio::time::Instant;
 
@@ -42,7 +43,7 @@ impl Default for Waiters {
     }
 }
 
-/// Reads a row until it is what `wanted` asks for, for at most `wait`; what it was last, if it is there at all.
+/// Reads a row until it is what `wanted` asks for, for at most [`READ_WAIT_MAX`]; what it was last, if it is there at all.
 ///
 /// # Errors
 /// A 503 when too many wait already or the store does not serve.
@@ -50,33 +51,50 @@ pub(crate) async fn until<I: Indexes, R: Record>(
     store: &Store<I>,
     waiters: &Waiters,
     key: &R::Key,
-    wait: Duration,
     wanted: impl Fn(&R) -> bool,
 ) -> Result<Option<R>, Problem> {
     let row = store.get::<R>(key).or_problem()?;
-    if row.as_ref().is_some_and(&wanted) || wait.is_zero() {
+    if row.as_ref().is_some_and(&wanted) {
         return Ok(row);
     }
     let _place = waiters.reading.take().ok_or_else(|| {
         Problem::unavailable("Too many requests wait already, try again soon", RETRY_SECONDS)
     })?;
-    follow(store, key, wait, |row: Option<&R>| row.is_some_and(&wanted)).await
+    follow(store, key, READ_WAIT_MAX, |row: Option<&R>| {
+        row.is_some_and(&wanted)
+    })
+    .await
 }
 
-/// How long it is worth waiting for the thing with an id that was made at `made_at`: not at all if its event must have
-/// arrived long ago.
+/// Resolves when everything is applied here that `from` had acknowledged before this was called: when it has said how far
+/// it is, and the cursor stands there. Until it can be asked, and for as long as something is missing, it does not.
+pub(crate) async fn caught_up<I: Indexes>(store: &Store<I>, bus: &Bus, from: Source) {
+    let applied = store.cursor(from);
+    let head = bus.head(from).await;
+    if head < applied {
+        // It has lost what it once told us, and whatever else; it does not know yet, or nobody has put that right.
+        return std::future::pending().await;
+    }
+    loop {
+        // The watch begins before the look, so that no step falls between the two.
+        let changed = store.cursor_changed(from);
+        if store.cursor(from) >= head {
+            return;
+        }
+        changed.wait().await;
+    }
+}
+
+/// Whether it is worth waiting for the thing with an id that was made at `made_at`: not if its event must have arrived
+/// long ago.
 ///
 /// The id tells the time of the clock that made it. `heard` is the newest event that was heard from there, by the same
 /// clock: an id that is older than that by more than the bound was told of before it. Our own clock may be an hour off
 /// and is never a reason not to wait. It is a reason to wait, though, for when the other's was put back meanwhile.
-pub(crate) fn worth_waiting(made_at: Timestamp, heard: Option<Timestamp>, now: Timestamp) -> Duration {
+pub(crate) fn worth_waiting(made_at: Timestamp, heard: Option<Timestamp>, now: Timestamp) -> bool {
     let fresh = Duration::from_secs(FRESH_ID_SECONDS_MAX);
     let told_long_ago = heard.is_some_and(|heard| heard.since(made_at) >= fresh);
-    if told_long_ago && now.since(made_at) >= fresh {
-        Duration::ZERO
-    } else {
-        READ_WAIT_MAX
-    }
+    !(told_long_ago && now.since(made_at) >= fresh)
 }
 
 /// Answers a long poll: waits while the client has what there is. Nothing if the row does not exist (any more).
@@ -149,8 +167,8 @@ mod tests {
             // Told of long ago, by both clocks.
             (NOW - 300, Some(NOW - 5), NOW + HOUR, false),
         ] {
-            let wait = worth_waiting(at(made), heard.map(at), at(now));
-            assert_eq!(wait == READ_WAIT_MAX, worth, "{made} {heard:?} {now}");
+            let waits = worth_waiting(at(made), heard.map(at), at(now));
+            assert_eq!(waits, worth, "{made} {heard:?} {now}");
         }
     }
 }

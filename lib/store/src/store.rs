@@ -8,6 +8,7 @@ use events::{Epoch, Position, Seq, Source};
 use tokio::sync::{oneshot, watch};
 
 use crate::changed::Changed;
+use crate::cursor::Cursor;
 use crate::dead_letter::DeadLetter;
 use crate::errors::{StoreError, TransactError};
 use crate::health::{Reader, State};
@@ -255,6 +256,11 @@ impl<I: Indexes> Store<I> {
     /// Watches a row. Ask for the watch first, then read the row: so no change is missed.
     pub fn changed<R: Record>(&self, key: &R::Key) -> Changed {
         self.shared.watchers.watch(record::raw_key::<R>(key))
+    }
+
+    /// Watches a source's cursor, as [`Self::changed`] does a row.
+    pub fn cursor_changed(&self, source: Source) -> Changed {
+        self.changed::<Cursor>(&source)
     }
 
     /// The last durable event, and a wake-up whenever there is a further one.

@@ -14,6 +14,7 @@ mod author;
 mod chaos;
 mod consumer;
 mod faults;
+mod inquiry;
 mod metrics;
 mod poison;
 mod relay;
