@@ -8,6 +8,7 @@ use events::{Position, Source, Timestamp};
 use crate::errors::BusError;
 use crate::inquirer::Desk;
 use crate::keys::Keys;
+use crate::place::Place;
 use crate::status::{Board, BusStatus};
 
 /// Tells the time. The one real clock is at the edge of each service; the bus takes it as an argument.
@@ -16,7 +17,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Where the bus is, and what time it is.
 #[derive(Clone)]
 pub struct BusConfig {
-    /// `redis://HOST:PORT`, with a password and a database number where needed.
+    /// `redis://HOST:PORT`, with a login and a database number where needed; `rediss://` over TLS;
+    /// `redis+sentinel://HOST,HOST/NAME` for the master that Sentinels name. With files of certificates behind `?`.
     pub redis_url: String,
     /// Goes before every key, so that tests can share a server. Empty in production.
     pub prefix: String,
@@ -31,7 +33,7 @@ pub struct Bus {
 }
 
 struct Shared {
-    client: redis::Client,
+    place: Place,
     keys: Keys,
     clock: Clock,
     board: Board,
@@ -42,11 +44,11 @@ impl Bus {
     /// Makes a bus without connecting: a Redis that is down makes a service degraded, never unable to start.
     ///
     /// # Errors
-    /// When the address can't be one of a Redis server.
+    /// When the address can't be one of a Redis server, or a file that it names can't be read.
     pub fn new(config: BusConfig) -> Result<Self, BusError> {
-        let client = redis::Client::open(config.redis_url).map_err(BusError::Address)?;
+        let place = Place::parse(&config.redis_url)?;
         let shared = Shared {
-            client,
+            place,
             keys: Keys::new(config.prefix),
             clock: config.clock,
             board: Board::default(),
@@ -62,8 +64,8 @@ impl Bus {
         self.shared.board.status()
     }
 
-    pub(crate) fn client(&self) -> &redis::Client {
-        &self.shared.client
+    pub(crate) fn place(&self) -> &Place {
+        &self.shared.place
     }
 
     /// How far `source` is: its last durable event, as it says itself when it is asked after this was called. Whoever
@@ -94,7 +96,7 @@ impl Bus {
 
 impl fmt::Debug for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The client would show the address, which may hold a password.
+        // The place would show the address, which may hold a password.
         f.debug_struct("Bus")
             .field("keys", self.keys())
             .finish_non_exhaustive()

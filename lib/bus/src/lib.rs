@@ -73,6 +73,7 @@ mod inquiries;
 mod instruments;
 mod keys;
 mod link;
+mod place;
 mod publisher;
 mod recovery;
 mod relay;

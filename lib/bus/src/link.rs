@@ -15,6 +15,9 @@ use crate::errors::BusError;
 /// How long Redis may take to accept a connection.
 const CONNECT_SECONDS_MAX: u64 = 2;
 
+/// What a replica answers to whoever wants to write.
+const READ_ONLY: &str = "READONLY";
+
 /// A connection that is opened anew after it broke.
 pub(crate) struct Link {
     bus: Bus,
@@ -49,9 +52,8 @@ impl Link {
             .set_connection_timeout(Some(Duration::from_secs(CONNECT_SECONDS_MAX)))
             .set_response_timeout(Some(self.answer_max));
         // Whatever the server says while a connection is set up, there is no connection.
-        let connection = self
-            .bus
-            .client()
+        let client = self.bus.place().client().await?;
+        let connection = client
             .get_multiplexed_async_connection_with_config(&config)
             .await
             .map_err(BusError::Unreachable)?;
@@ -69,13 +71,22 @@ impl Link {
     /// Sends several commands at once and reads their replies.
     pub(crate) async fn run_all<T: FromRedisValue>(&mut self, commands: &Pipeline) -> Result<T, BusError> {
         let mut connection = self.connection().await?;
-        let replies = commands.query_async(&mut connection).await.map_err(BusError::from);
+        let replies = commands
+            .query_async(&mut connection)
+            .await
+            .map_err(BusError::from);
         self.seen(replies)
     }
 
     /// Throws the connection away if that reply says that it is of no use any more.
     pub(crate) fn seen<T>(&mut self, reply: Result<T, BusError>) -> Result<T, BusError> {
-        if let Err(BusError::Unreachable(_) | BusError::Shape(_)) = &reply {
+        let useless = match &reply {
+            Ok(_) => false,
+            Err(BusError::Unreachable(_) | BusError::Shape(_) | BusError::Address(_)) => true,
+            // It was a master, and is a replica now: another one is asked for.
+            Err(refused @ BusError::Refused(_)) => refused.code() == Some(READ_ONLY),
+        };
+        if useless {
             self.close();
         }
         reply

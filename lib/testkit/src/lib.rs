@@ -19,6 +19,7 @@ mod process;
 mod proxy;
 mod redis_server;
 mod resp;
+mod sentinel;
 
 pub use bin::bin;
 pub use chance::Chance;
@@ -29,6 +30,7 @@ pub use process::{Process, ProcessBuilder};
 pub use proxy::{Direction, Proxy};
 pub use redis_server::{RedisOptions, RedisServer};
 pub use resp::Reply;
+pub use sentinel::Watched;
 pub use tempfile::TempDir;
 
 /// A new directory that is deleted when the handle is dropped.

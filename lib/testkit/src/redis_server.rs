@@ -17,6 +17,8 @@ use crate::{eventually_blocking, temp_dir};
 const PORT_TRIES_MAX: usize = 10;
 /// How long redis-server may take to come up, an append-only file to read included.
 const START_SECONDS_MAX: u64 = 20;
+/// What a server says of itself once it has read its file; until then it answers this, and hardly anything else.
+const LOADED: &str = "\nloading:0\r\n";
 
 /// How the server is to keep its data.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +35,7 @@ pub struct RedisServer {
     output: Output,
     port: u16,
     options: RedisOptions,
+    extra: Vec<String>,
     dir: TempDir,
 }
 
@@ -50,17 +53,27 @@ impl RedisServer {
     /// # Panics
     /// When redis-server is not installed or does not come up.
     pub fn with(options: RedisOptions) -> Self {
+        Self::with_arguments(options, Vec::new())
+    }
+
+    /// One with the given options and more arguments, such as `--replicaof HOST PORT`. Blocks until it answers, in the
+    /// clear and to whoever has no password.
+    ///
+    /// # Panics
+    /// When redis-server is not installed or does not come up.
+    pub fn with_arguments(options: RedisOptions, extra: Vec<String>) -> Self {
         let dir = temp_dir();
         let mut printed = String::new();
         for _ in 0..PORT_TRIES_MAX {
             let port = free_port();
-            let (mut child, output) = spawn(&options, dir.path(), port);
-            if ready(&mut child, port) {
+            let (mut child, output) = spawn(&options, &extra, dir.path(), port);
+            if ready(&mut child, port, LOADED) {
                 return Self {
                     child,
                     output,
                     port,
                     options,
+                    extra,
                     dir,
                 };
             }
@@ -111,8 +124,8 @@ impl RedisServer {
     pub fn restart(&mut self) {
         end(&mut self.child);
         for _ in 0..PORT_TRIES_MAX {
-            (self.child, self.output) = spawn(&self.options, self.dir.path(), self.port);
-            if ready(&mut self.child, self.port) {
+            (self.child, self.output) = spawn(&self.options, &self.extra, self.dir.path(), self.port);
+            if ready(&mut self.child, self.port, LOADED) {
                 return;
             }
             end(&mut self.child);
@@ -141,11 +154,11 @@ impl Drop for RedisServer {
     }
 }
 
-fn address(port: u16) -> SocketAddr {
+pub(crate) fn address(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(address(0)).expect("the loopback has a free port");
     listener
         .local_addr()
@@ -153,11 +166,15 @@ fn free_port() -> u16 {
         .port()
 }
 
-fn spawn(options: &RedisOptions, dir: &Path, port: u16) -> (Child, Output) {
+/// redis-server, not started yet.
+pub(crate) fn program() -> Command {
     // The scripts say which one to use where it is not in PATH.
     let program = std::env::var_os("BOXOFFICE_REDIS_SERVER").filter(|named| !named.is_empty());
-    let program = program.unwrap_or_else(|| "redis-server".into());
-    let mut command = Command::new(program);
+    Command::new(program.unwrap_or_else(|| "redis-server".into()))
+}
+
+fn spawn(options: &RedisOptions, extra: &[String], dir: &Path, port: u16) -> (Child, Output) {
+    let mut command = program();
     command
         .args([
             "--bind",
@@ -179,6 +196,12 @@ fn spawn(options: &RedisOptions, dir: &Path, port: u16) -> (Child, Output) {
             "noeviction",
         ]);
     }
+    command.args(extra);
+    begin(command)
+}
+
+/// Starts it, and collects what it prints.
+pub(crate) fn begin(mut command: Command) -> (Child, Output) {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -190,8 +213,8 @@ fn spawn(options: &RedisOptions, dir: &Path, port: u16) -> (Child, Output) {
     (child, output)
 }
 
-/// Whether it answers; false if it ended instead, which is what a taken port looks like.
-fn ready(child: &mut Child, port: u16) -> bool {
+/// Whether it answers, and says so of itself; false if it ended instead, which is what a taken port looks like.
+pub(crate) fn ready(child: &mut Child, port: u16, says: &str) -> bool {
     // A stranger may have taken the port: only a server that runs as our own child counts.
     let pid = format!("process_id:{}\r\n", child.id());
     eventually_blocking(
@@ -200,10 +223,9 @@ fn ready(child: &mut Child, port: u16) -> bool {
         || {
             let info = resp::command(address(port), &[b"INFO"]);
             let ready = info.is_ok_and(|reply| {
-                // While it reads its append-only file it answers this, and hardly anything else.
                 reply
                     .text()
-                    .is_some_and(|text| text.contains(&pid) && text.contains("\nloading:0\r\n"))
+                    .is_some_and(|text| text.contains(&pid) && text.contains(says))
             });
             let ended = child
                 .try_wait()

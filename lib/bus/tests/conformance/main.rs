@@ -20,6 +20,8 @@ mod poison;
 mod relay;
 mod replay;
 mod scheduled_set;
+mod sentinel;
 mod snapshots;
 mod system;
+mod tls;
 mod trimming;
