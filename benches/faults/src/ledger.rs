@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::times::RanOut;
 
@@ -73,6 +73,8 @@ pub struct KnownOrder {
     pub buyer: usize,
     /// The listing.
     pub ticket: String,
+    /// When it was acknowledged.
+    pub placed: Instant,
     /// The newest version and state that any answer has shown.
     pub version: u64,
     /// The state of that version.
@@ -207,9 +209,13 @@ impl Ledger {
         self.change(order, |known| known.refund = true);
     }
 
-    /// An order that nobody paid is over.
-    pub fn ran_out(&self, order: RanOut) {
-        self.entries().ran_out.push(order);
+    /// An order that nobody paid is over, and it had so long.
+    pub fn ran_out(&self, order: &str, hold: Duration) {
+        let over = Instant::now();
+        let mut entries = self.entries();
+        if let Some(deadline) = entries.orders.get(order).map(|known| known.placed + hold) {
+            entries.ran_out.push(RanOut { deadline, over });
+        }
     }
 
     /// A purchase is over for its client.

@@ -8,6 +8,7 @@
 //! The bench changes nothing in the services: it has their failpoints compiled in (feature `failpoints`), and plays
 //! them itself ([`play`]), so that no program that ships contains one. It is no load generator and measures no speed.
 
+mod armed;
 pub mod books;
 pub mod cli;
 pub mod healed;

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use failpoint::Point;
 use testkit::{Client, Process, ProcessBuilder, RedisOptions, RedisServer, Reply, TempDir};
 use tokio::task::JoinHandle;
 
@@ -264,36 +263,6 @@ impl System {
     pub fn kill_redis(&self) {
         self.redis().kill();
         self.count_kill();
-    }
-
-    /// Orders a failpoint of a part to do something: `kill 1`, `sleep 1000`.
-    ///
-    /// # Panics
-    /// When the order can't be written.
-    pub fn arm(&self, part: Part, point: Point, order: &str) {
-        let armed = layout::failpoints(self.dir(), part).join("armed");
-        let made = armed.join(format!("{}.made", point.name()));
-        // Renamed into place, so that no process reads half an order.
-        fs::write(&made, order).expect("a temporary directory can be written");
-        fs::rename(made, armed.join(point.name())).expect("a temporary directory can be written");
-    }
-
-    /// Takes an order back; answers whether it was still there, that is, whether the point was not reached.
-    pub fn disarm(&self, part: Part, point: Point) -> bool {
-        let armed = layout::failpoints(self.dir(), part).join("armed");
-        fs::remove_file(armed.join(point.name())).is_ok()
-    }
-
-    /// Whether an order still waits for its point.
-    pub fn is_armed(&self, part: Part, point: Point) -> bool {
-        let armed = layout::failpoints(self.dir(), part).join("armed");
-        armed.join(point.name()).exists()
-    }
-
-    /// Whether a part has reached a point since the system was started.
-    pub fn visited(&self, part: Part, point: Point) -> bool {
-        let visited = layout::failpoints(self.dir(), part).join("visited");
-        visited.join(point.name()).exists()
     }
 
     fn count_kill(&self) {

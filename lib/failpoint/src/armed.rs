@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
@@ -26,8 +26,13 @@ pub(crate) fn reach(point: Point) {
         return;
     };
     note_visit(folder, point);
-    let order = take_order(folder, point)
-        .unwrap_or_else(|error| panic!("the orders for {} can't be read: {error}", point.name()));
+    let order = {
+        // An order that is counted down is read and written again: several threads must not do that at once.
+        static ORDERS: Mutex<()> = Mutex::new(());
+        let _held = ORDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        take_order(folder, point)
+            .unwrap_or_else(|error| panic!("the orders for {} can't be read: {error}", point.name()))
+    };
     match order {
         None => {}
         Some(Order::Kill { .. }) => {

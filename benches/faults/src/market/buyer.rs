@@ -10,7 +10,6 @@ use testkit::Answer;
 use crate::ledger::{KnownOrder, Ledger, Status};
 use crate::person::{Person, Wish};
 use crate::random::Random;
-use crate::times::RanOut;
 
 use super::{END_SECONDS_MAX, Market, Mix, NEWCOMERS_IN_100, Ordered, PRICE, Plan, pay_at_stripe};
 
@@ -111,6 +110,7 @@ impl BuyingClient {
         let known = KnownOrder {
             buyer: self.buyer,
             ticket: ticket.to_owned(),
+            placed: Instant::now(),
             version,
             status,
             paid: false,
@@ -140,10 +140,8 @@ impl BuyingClient {
                 self.cancel(order).await;
             }
             Plan::LetExpire => {
-                let deadline = Instant::now() + self.market.0.hold;
                 if self.wait_for(order, Status::is_final).await.is_some() {
-                    let over = Instant::now();
-                    self.ledger().ran_out(RanOut { deadline, over });
+                    self.ledger().ran_out(order, self.market.0.hold);
                 }
             }
         }

@@ -24,6 +24,9 @@ const MET_MILLIS_MAX: u64 = 1_000;
 /// Between two looks whether it was.
 const LOOK_MILLIS: u64 = 20;
 
+/// At so many points at least a service is when an order's time is over: those of a batch, and of its way into the stream.
+const DEADLINE_POINTS_MIN: usize = 6;
+
 /// An order to kill is for one of so many next visits.
 const VISITS_MAX: u64 = 5;
 
@@ -47,48 +50,132 @@ pub(super) async fn of_payments(stage: Stage) -> Outcome {
     every_point_of(stage, Part::Payments).await
 }
 
-/// Row 1: at every point that this service meets in a purchase it is killed; the purchase comes to its end.
+/// Row 1: at every point that this service meets in a purchase it is killed, at one visit or another, and at those that
+/// it meets when an order's time is over also then; each time everything comes to its end.
 async fn every_point_of(stage: Stage, part: Part) -> Outcome {
-    let visits_max = stage.size(1, 6);
-    let system = System::start(&Setup::default()).await;
-    let market = Market::open(&system, 2, Setup::default().hold_seconds, stage.seed).await;
+    let (strikes_a_point, at_deadlines) = match part {
+        // What a deadline sets going goes through expiration first, and then through all the others but auth.
+        Part::Expiration => stage.size((1, true), (3, true)),
+        Part::Tickets | Part::Orders | Part::Payments => stage.size((1, false), (3, true)),
+        Part::Auth | Part::Stripe => stage.size((1, false), (3, false)),
+    };
+    let hold = if at_deadlines {
+        HOLD_SECONDS
+    } else {
+        Setup::default().hold_seconds
+    };
+    let system = System::start(&Setup::default().hold(hold)).await;
+    let market = Market::open(&system, 2, hold, stage.seed).await;
     let _keeper = system.keep_alive();
-    // The first time nothing is done to it: that shows which points there are.
-    story(&system, &market).await;
-    let points = Point::ALL
-        .iter()
-        .copied()
-        .filter(|point| system.visited(part, *point));
-    let points: Vec<Point> = points.collect();
-    let mut strikes = 0;
-    let mut verdict = Verdict::default();
-    let mut times = Times::default();
-    for point in &points {
-        for visit in 1..=visits_max {
-            system.arm(part, *point, &format!("kill {visit}"));
-            story(&system, &market).await;
-            let unmet = system.disarm(part, *point);
-            assert!(
-                !(unmet && visit == 1),
-                "{} never came to {} in a purchase, though it did before",
-                part.name(),
-                point.name()
-            );
-            if unmet {
-                // The story is too short for that many visits, and so it is for more.
-                break;
-            }
-            strikes += 1;
-            verdict = settle(&system, &market, Healed::now(&system)).await;
-            times = times.max(verdict.times);
+    let mut random = stage.random();
+    let mut strikes = Strikes::default();
+    for (point, visits) in visits_of_a_story(&system, &market, part).await {
+        for nth in 0..strikes_a_point {
+            // A long run has the first one always, so that no row depends on chance alone.
+            let visit = if nth > 0 || strikes_a_point == 1 {
+                random.between(1, visits)
+            } else {
+                1
+            };
+            let met = in_a_story(&system, &market, (part, point), visit).await;
+            strikes.add(met, &system, &market).await;
         }
+        if at_deadlines && at_a_deadline(&system, &market, (part, point)).await {
+            strikes.at_deadlines += 1;
+            strikes.add(1, &system, &market).await;
+        }
+        strikes.points += 1;
         stage.say(&format!("{} is done", point.name()));
     }
-    Outcome {
-        done: format!("killed {strikes} times at {} points", points.len()),
-        kills: system.kills(),
-        verdict: Verdict { times, ..verdict },
+    assert!(
+        !at_deadlines || strikes.at_deadlines >= DEADLINE_POINTS_MIN,
+        "only {} points of {} were met when an order's time was over",
+        strikes.at_deadlines,
+        part.name()
+    );
+    strikes.outcome(&system)
+}
+
+/// What was done to one service, and what came of it.
+#[derive(Default)]
+struct Strikes {
+    points: usize,
+    count: usize,
+    at_deadlines: usize,
+    latest_visit: u64,
+    times: Times,
+    verdict: Verdict,
+}
+
+impl Strikes {
+    /// A strike at this visit of a point; all must come right before the next one.
+    async fn add(&mut self, visit: u64, system: &System, market: &Market) {
+        self.count += 1;
+        self.latest_visit = self.latest_visit.max(visit);
+        self.verdict = settle(system, market, Healed::now(system)).await;
+        self.times = self.times.max(self.verdict.times);
     }
+
+    fn outcome(self, system: &System) -> Outcome {
+        let at_deadlines = match self.at_deadlines {
+            0 => String::new(),
+            times => format!(", {times} of them when an order's time was over"),
+        };
+        Outcome {
+            done: format!(
+                "killed {} times at {} points, up to their visit {} in a purchase{at_deadlines}",
+                self.count, self.points, self.latest_visit
+            ),
+            kills: system.kills(),
+            verdict: Verdict {
+                times: self.times,
+                ..self.verdict
+            },
+        }
+    }
+}
+
+/// A story to which nothing is done: the points that the service comes to, and how often.
+async fn visits_of_a_story(system: &System, market: &Market, part: Part) -> Vec<(Point, u64)> {
+    for point in Point::ALL {
+        system.count_visits(part, *point);
+    }
+    story(system, market).await;
+    let counted = Point::ALL
+        .iter()
+        .map(|point| (*point, system.visits_counted(part, *point)));
+    counted.filter(|(_, visits)| *visits > 0).collect()
+}
+
+/// Kills a service at a visit of a point in a story; at an earlier one, where this story makes fewer. At which it was.
+async fn in_a_story(system: &System, market: &Market, (part, point): (Part, Point), wanted: u64) -> u64 {
+    let mut visit = wanted;
+    loop {
+        system.arm(part, point, &format!("kill {visit}"));
+        story(system, market).await;
+        if !system.disarm(part, point) {
+            return visit;
+        }
+        assert!(
+            visit > 1,
+            "{} never came to {} in a purchase, though it did before",
+            part.name(),
+            point.name()
+        );
+        visit = visit.div_ceil(2);
+    }
+}
+
+/// Kills a service at a point when nothing is under way but an order whose time is over soon. Whether it came there.
+async fn at_a_deadline(system: &System, market: &Market, (part, point): (Part, Point)) -> bool {
+    let ticket = market.list(1).await.expect("a listing is answered 201");
+    let order = market.order(0, &ticket).await.expect_taken();
+    // Its being placed has been heard of by then, so that the next visit is the deadline's.
+    pause(HOLD_SECONDS * 1_000 / 2).await;
+    system.arm(part, point, "kill 1");
+    market.go_on(0, &order, Plan::LetExpire).await;
+    // What follows from it at the others may still be under way.
+    is_met(system, part, point).await
 }
 
 /// Somebody signs up; one purchase is paid and given back, one is cancelled on Stripe's page.
