@@ -4,20 +4,13 @@ use std::time::Instant;
 
 use serde_json::json;
 use service::{Clock, READ_WAIT_MAX};
-use testkit::eventually;
 
 use crate::example::{Notes, Places};
-use crate::world::{Running, SOON, World};
+use crate::unheard::{does_not_exist, hears_of};
+use crate::world::{Running, World};
 
 const HOUR_MILLIS: i64 = 3_600_000;
 const LONG_AGO_MILLIS: i64 = -300_000;
-
-async fn heard_of(notes: &Running, order: impl std::fmt::Display) {
-    eventually("the order to be noted", SOON, || async {
-        (notes.client.get(format!("/orders/{order}")).send().await.status == 200).then_some(())
-    })
-    .await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_an_hour_off_makes_no_fresh_id_disappear() {
@@ -34,16 +27,15 @@ async fn a_clock_an_hour_off_makes_no_fresh_id_disappear() {
             .post("/publish", &json!({"not_due": first}))
             .expect(200)
             .await;
-        heard_of(&notes, first).await;
+        hears_of(&notes.client, &format!("/orders/{first}")).await;
 
         let order = orders.clock.order_id();
-        let reading = notes.client.get(format!("/orders/{order}")).send();
-        let writing = orders.client.post("/publish", &json!({"not_due": order})).send();
-        let (read, _) = tokio::join!(reading, writing);
-        assert_eq!(read.status, 200, "{offset_millis}: {}", read.text());
+        let writing = orders.client.post("/publish", &json!({"not_due": order}));
+        writing.expect(200).await;
+        hears_of(&notes.client, &format!("/orders/{order}")).await;
 
         let unknown = format!("/orders/{}", orders.clock.order_id());
-        notes.client.get(&unknown).expect(404).await;
+        does_not_exist(&notes.client, &unknown).await;
         notes.stop().await;
         orders.stop().await;
     }
@@ -60,7 +52,7 @@ async fn what_would_long_be_known_is_not_waited_for() {
         .post("/publish", &json!({"not_due": order}))
         .expect(200)
         .await;
-    heard_of(&notes, order).await;
+    hears_of(&notes.client, &format!("/orders/{order}")).await;
     let old = Clock::with_offset_ms(LONG_AGO_MILLIS).order_id();
     let started = Instant::now();
     notes.client.get(format!("/orders/{old}")).expect(404).await;

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::example::{Notes, Places, SignsIn};
+use crate::unheard::{does_not_exist, hears_of};
 use crate::world::{Running, SOON, World, ready, token, with_key};
 
 const REVOKED_WITHIN: Duration = Duration::from_secs(2);
@@ -191,22 +192,14 @@ async fn what_another_service_has_just_written_is_waited_for() {
     let world = World::new();
     let orders = Running::start::<Places>(&world.settings()).await.unwrap();
     let notes = Running::start::<Notes>(&world.settings()).await.unwrap();
-    eventually("the consumer to read", SOON, || async {
-        let status = notes.client.get("/internal/status").expect(200).await.json();
-        let sources = status["bus"]["sources"].as_array().unwrap().clone();
-        (sources.len() == 2 && sources.iter().all(|source| source["state"] == "reading")).then_some(())
-    })
-    .await;
-
     let order = orders.clock.order_id();
     let path = format!("/orders/{order}");
-    let reading = notes.client.get(&path).send();
-    let writing = orders.client.post("/publish", &json!({"not_due": order})).send();
-    let (read, _) = tokio::join!(reading, writing);
-    assert_eq!(read.status, 200, "{}", read.text());
+    let writing = orders.client.post("/publish", &json!({"not_due": order}));
+    writing.expect(200).await;
+    hears_of(&notes.client, &path).await;
 
     let unknown = format!("/orders/{}", orders.clock.order_id());
-    notes.client.get(&unknown).expect(404).await;
+    does_not_exist(&notes.client, &unknown).await;
 
     let story = orders
         .client

@@ -12,4 +12,5 @@ mod inside;
 mod overload;
 mod set_back;
 mod stall;
+mod unheard;
 mod world;
