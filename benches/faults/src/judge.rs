@@ -50,8 +50,6 @@ pub struct Verdict {
     pub purchases: usize,
     /// How many orders ended complete.
     pub complete: usize,
-    /// How often a service had not heard yet of something new, and said 404.
-    pub unheard: usize,
 }
 
 /// Polls until all is well.
@@ -101,7 +99,6 @@ pub async fn settle_within(
                 acknowledged: entries.acknowledged,
                 purchases: entries.finished,
                 complete,
-                unheard: entries.unheard,
             };
         }
         assert!(

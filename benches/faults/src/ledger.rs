@@ -111,8 +111,6 @@ pub struct Entries {
     pub finished: usize,
     /// How many orders were refused because nothing was left.
     pub refused: usize,
-    /// How often a service had not heard yet of what another one had acknowledged, and said 404.
-    pub unheard: usize,
     /// Answers that the contract does not promise, and clients that were left without one.
     pub unexpected: Vec<String>,
     /// How many those were.
@@ -170,11 +168,6 @@ impl Ledger {
     /// An order was refused for want of pieces.
     pub fn refused(&self) {
         self.entries().refused += 1;
-    }
-
-    /// A service has not heard yet of what another one has acknowledged.
-    pub fn unheard_of(&self) {
-        self.entries().unheard += 1;
     }
 
     /// An answer has shown an order in this state.

@@ -2,7 +2,7 @@
 
 mod buyer;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,9 +29,6 @@ const LISTINGS_OPEN_MAX: usize = 6;
 
 /// Before so many purchases of a hundred somebody new signs up.
 const NEWCOMERS_IN_100: u64 = 5;
-
-/// How long a service may go on saying 404 about something new, where it may at all: what follows is "come again later".
-const UNHEARD_SECONDS_MAX: u64 = 10;
 
 /// Between two looks how far the purchases are.
 const LOOK_MILLIS: u64 = 20;
@@ -112,8 +109,6 @@ struct Inner {
     listings: AtomicUsize,
     /// So that the keys of two runs of purchases differ.
     keys: AtomicUsize,
-    /// How long something that another service says does not exist is asked about again.
-    unheard_seconds_max: AtomicU64,
 }
 
 /// What became of an order.
@@ -165,15 +160,7 @@ impl Market {
             open: Mutex::default(),
             listings: AtomicUsize::new(0),
             keys: AtomicUsize::new(0),
-            unheard_seconds_max: AtomicU64::new(0),
         }))
-    }
-
-    /// From now on a service may answer 404 about what another one has just acknowledged, for a moment, and is asked
-    /// again. Only for a row that says why, and how often that may be; how often it was is shown.
-    pub fn what_is_new_may_be_unheard_of(&self) {
-        let seconds = &self.0.unheard_seconds_max;
-        seconds.store(UNHEARD_SECONDS_MAX, Ordering::Relaxed);
     }
 
     /// What was acknowledged.

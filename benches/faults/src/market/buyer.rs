@@ -1,7 +1,6 @@
 //! One buyer's way through a purchase: order, pay, cancel, wait, or let it run out; every answer goes into the ledger.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -86,7 +85,10 @@ impl BuyingClient {
     pub(super) async fn order_of(&mut self, ticket: &str) -> Ordered {
         let wish = json!({ "ticketId": ticket, "price": PRICE });
         let person = self.person();
-        let Some(answer) = self.ask_until_heard_of(&person, "/api/orders", &wish).await else {
+        let Some(answer) = person
+            .insist(Wish::post("/api/orders", Some(&wish), &self.next_key()))
+            .await
+        else {
             return Ordered::Unanswered;
         };
         match answer.status.as_u16() {
@@ -151,7 +153,9 @@ impl BuyingClient {
     pub(super) async fn open_payment(&mut self, order: &str) -> Option<String> {
         let wish = json!({ "orderId": order });
         let person = self.person();
-        let answer = self.ask_until_heard_of(&person, "/api/payments", &wish).await?;
+        let answer = person
+            .insist(Wish::post("/api/payments", Some(&wish), &self.next_key()))
+            .await?;
         match answer.status.as_u16() {
             201 => {
                 self.ledger().payment_opened();
@@ -163,20 +167,6 @@ impl BuyingClient {
                 person.did_not_expect(&answer);
                 None
             }
-        }
-    }
-
-    /// A POST about something that was just made elsewhere. Where that may be, a 404 means "not heard of yet".
-    async fn ask_until_heard_of(&mut self, person: &Person, path: &str, wish: &Value) -> Option<Answer> {
-        let begun = Instant::now();
-        loop {
-            let key = self.next_key();
-            let answer = person.insist(Wish::post(path, Some(wish), &key)).await?;
-            let patience = Duration::from_secs(self.market.0.unheard_seconds_max.load(Ordering::Relaxed));
-            if answer.status != 404 || begun.elapsed() >= patience {
-                return Some(answer);
-            }
-            self.ledger().unheard_of();
         }
     }
 
