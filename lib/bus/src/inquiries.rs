@@ -9,20 +9,32 @@
 //! not be pushed out by questions, of which anybody can cause many.
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use events::{Epoch, Position, Seq};
-use redis::{cmd, pipe};
+use redis::{Script, cmd};
 
 use crate::errors::BusError;
 use crate::link::Link;
 
 /// How many questions wait for a relay; each service has one at a time, and asks again.
-const INQUIRIES_KEPT_MAX: isize = 64;
+const INQUIRIES_KEPT_MAX: u64 = 64;
 /// How long a question waits for a relay, and an answer for its asker: longer than anybody waits.
-const INQUIRIES_KEPT_MILLIS: i64 = 4_000;
+const INQUIRIES_KEPT_MILLIS: u64 = 4_000;
 /// How long an asker's name can be; a longer one is none of ours.
 const ASKER_BYTES_MAX: usize = 64;
+
+/// KEYS: the list. ARGV: what to put in, how many entries it keeps, how long it is kept.
+static PUT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+redis.call('RPUSH', KEYS[1], ARGV[1])
+redis.call('LTRIM', KEYS[1], -ARGV[2], -1)
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+",
+    )
+});
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,12 +83,11 @@ pub(crate) async fn answer(link: &mut Link, key: &str, answer: Answer) -> Result
 }
 
 async fn put(link: &mut Link, key: &str, text: &str) -> Result<(), BusError> {
-    let mut all = pipe();
-    all.atomic();
-    all.rpush(key, text).ignore();
-    all.ltrim(key, -INQUIRIES_KEPT_MAX, -1).ignore();
-    all.pexpire(key, INQUIRIES_KEPT_MILLIS).ignore();
-    link.run_all(&all).await
+    let mut call = PUT.key(key);
+    call.arg(text).arg(INQUIRIES_KEPT_MAX).arg(INQUIRIES_KEPT_MILLIS);
+    let mut connection = link.connection().await?;
+    let done = call.invoke_async(&mut connection).await.map_err(BusError::from);
+    link.seen(done)
 }
 
 async fn take(link: &mut Link, key: &str, block: Duration) -> Result<Option<String>, BusError> {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue};
 
 use crate::bus::Bus;
 use crate::errors::BusError;
@@ -66,16 +66,6 @@ impl Link {
         let mut connection = self.connection().await?;
         let reply = command.query_async(&mut connection).await.map_err(BusError::from);
         self.seen(reply)
-    }
-
-    /// Sends several commands at once and reads their replies.
-    pub(crate) async fn run_all<T: FromRedisValue>(&mut self, commands: &Pipeline) -> Result<T, BusError> {
-        let mut connection = self.connection().await?;
-        let replies = commands
-            .query_async(&mut connection)
-            .await
-            .map_err(BusError::from);
-        self.seen(replies)
     }
 
     /// Throws the connection away if that reply says that it is of no use any more.

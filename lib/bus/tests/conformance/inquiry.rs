@@ -29,14 +29,14 @@ const CROWD: usize = 1_000;
 const GATHER_MILLIS: u128 = 10;
 
 /// Somebody who asks for the orders service, for as long as this is kept.
-fn inquirer(system: &System) -> JoinSet<()> {
+pub(crate) fn inquirer(system: &System) -> JoinSet<()> {
     let inquirer = Inquirer::new(system.bus.clone(), Source::Expiration, Source::Orders);
     let mut asking = JoinSet::new();
     asking.spawn(inquirer.run(std::future::pending()));
     asking
 }
 
-async fn head(system: &System) -> Position {
+pub(crate) async fn head(system: &System) -> Position {
     let told = timeout(ANSWERED, system.bus.head(Source::Expiration)).await;
     told.expect("the source can be asked")
 }

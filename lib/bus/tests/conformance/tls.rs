@@ -8,7 +8,8 @@ use bus::{Bus, BusConfig, ScheduledSet};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use testkit::{RedisOptions, RedisServer, eventually, temp_dir};
 
-use crate::system::{CONVERGED, System, bus_at, now};
+use crate::inquiry::{head, inquirer};
+use crate::system::{CONVERGED, System, at, bus_at, now};
 
 /// What docs/operations.md tells an operator to grant, and no more.
 const RULES: &str = "on >s3cret@x resetkeys ~events:* ~requests:* ~roll:* ~inquiries:* ~answers:* ~snapshot:* \
@@ -102,6 +103,8 @@ async fn over_tls_with_a_login_of_few_rights_all_goes_on() {
     system.redis.command(&["FLUSHALL"]);
     system.publish(201..=300).await;
     system.converges_to(300).await;
+    let _asking = inquirer(&system);
+    assert_eq!(head(&system).await, at(1, 300));
     eventually("nothing was refused", CONVERGED, || async {
         let status = system.bus.status();
         (status.connected && status.relay_trouble.is_none()).then_some(())
