@@ -17,9 +17,11 @@ mod groups;
 mod killed;
 mod link;
 mod points;
+mod poison;
 mod redis;
 mod restarts;
 mod restored;
+mod schema;
 mod stream;
 
 /// What a row does.
@@ -76,7 +78,8 @@ rows! {
     15 "slow-consumer" "a consumer far slower than what comes" => stream::slow_consumer,
     16 "delivered-again" "every event delivered five times" => stream::delivered_again,
     17 "delayed-and-shuffled" "deliveries delayed and shuffled between streams" => link::delayed,
-    18 "poison" "poison: bad JSON, no event, 10 MB" => stream::poison,
+    18 "poison" "poison: bad JSON, no event, an unknown schema, 10 MB" => poison::in_every_stream,
+    18 "newer-schema" "an event in a newer schema than its reader knows" => schema::newer,
     19 "claimed" "a consumer comes back after its entries were claimed" => stream::claimed,
     25 "one-ticket" "1,000 orders of one ticket, at once" => crowd::of_one_ticket,
     25 "many-pieces" "5,000 orders of 500 pieces, at once" => crowd::of_many_pieces,

@@ -18,6 +18,9 @@ use crate::times::Times;
 /// An unpaid order's time where orders are to run out.
 const HOLD_SECONDS: u64 = 3;
 
+/// The same where every point is met with a deadline that comes: there are many.
+const DEADLINE_HOLD_SECONDS: u64 = 2;
+
 /// How long a point may take to be met before another is tried.
 const MET_MILLIS_MAX: u64 = 1_000;
 
@@ -60,7 +63,7 @@ async fn every_point_of(stage: Stage, part: Part) -> Outcome {
         Part::Auth | Part::Stripe => stage.size((1, false), (3, false)),
     };
     let hold = if at_deadlines {
-        HOLD_SECONDS
+        DEADLINE_HOLD_SECONDS
     } else {
         Setup::default().hold_seconds
     };
@@ -171,7 +174,7 @@ async fn at_a_deadline(system: &System, market: &Market, (part, point): (Part, P
     let ticket = market.list(1).await.expect("a listing is answered 201");
     let order = market.order(0, &ticket).await.expect_taken();
     // Its being placed has been heard of by then, so that the next visit is the deadline's.
-    pause(HOLD_SECONDS * 1_000 / 2).await;
+    pause(DEADLINE_HOLD_SECONDS * 1_000 / 2).await;
     system.arm(part, point, "kill 1");
     market.go_on(0, &order, Plan::LetExpire).await;
     // What follows from it at the others may still be under way.

@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use failpoint::Point;
-use serde_json::Value;
 use testkit::Client;
 use tokio::task::JoinSet;
 
-use crate::books::state_hashes;
+use crate::books::{account, state_hashes};
 use crate::healed::Healed;
 use crate::judge::settle;
 use crate::market::{Market, Mix};
@@ -17,7 +16,7 @@ use crate::part::Part;
 use crate::report::Outcome;
 use crate::rows::groups::{all_read, deliver_again, ids_read, items, stream};
 use crate::rows::pause;
-use crate::stage::Stage;
+use crate::stage::{Form, Stage};
 use crate::system::{Setup, System};
 
 /// An unpaid order's time: short, so that deadlines fall into the fault.
@@ -29,14 +28,14 @@ const PEOPLE: usize = 12;
 /// How long a consumer may take for what lies in the streams.
 const READ_SECONDS_MAX: u64 = 30;
 
-/// How long it may take until others have moved on past poison.
-const MOVED_ON_SECONDS_MAX: u64 = 1;
-
 /// What a service keeps in memory may grow by so much while it is behind, or while it reads poison.
 const GROWTH_MIB_MAX: u64 = 96;
 
-/// A poisonous entry's size.
-const POISON_BYTES: usize = 10 * 1_024 * 1_024;
+/// How many listings a second there are at least in a long run.
+const LISTED_A_SECOND_MIN: f64 = 1_000.0;
+
+/// How many of them the slow consumer takes at most: it is held up so long for each batch of 512.
+const HEARD_A_SECOND_MAX: f64 = 15.0;
 
 /// How far behind the slow consumer must be for the row to have shown anything.
 const LAG_EVENTS_MIN: f64 = 20.0;
@@ -120,7 +119,7 @@ pub(super) async fn delivered_again(stage: Stage) -> Outcome {
 
 /// Row 15: many listings a second, and an orders service that takes seconds for each batch of their events.
 pub(super) async fn slow_consumer(stage: Stage) -> Outcome {
-    let (seconds, millis_a_batch) = stage.size((8, 2_500), (60, 10_000));
+    let (sellers, seconds, millis_a_batch) = stage.size((PEOPLE, 8, 2_500), (64, 60, 52_000));
     let setup = Setup::default();
     let system = System::start(&setup).await;
     let market = Market::open(&system, PEOPLE, setup.hold_seconds, stage.seed).await;
@@ -132,10 +131,10 @@ pub(super) async fn slow_consumer(stage: Stage) -> Outcome {
         &format!("sleep {millis_a_batch}"),
     );
     let enough = Arc::new(AtomicBool::new(false));
-    let mut sellers = JoinSet::new();
-    for _ in 0..PEOPLE {
+    let mut selling = JoinSet::new();
+    for _ in 0..sellers {
         let (market, enough) = (market.clone(), Arc::clone(&enough));
-        sellers.spawn(async move {
+        selling.spawn(async move {
             let mut listed = 0;
             while !enough.load(Ordering::Relaxed) && market.list(1).await.is_some() {
                 listed += 1;
@@ -144,6 +143,7 @@ pub(super) async fn slow_consumer(stage: Stage) -> Outcome {
         });
     }
     let begun = Instant::now();
+    let read_before = read(&system, Part::Orders, Part::Tickets).await;
     let mut lag_max = 0.0_f64;
     while begun.elapsed() < Duration::from_secs(seconds) || lag_max < LAG_EVENTS_MIN {
         assert!(
@@ -153,9 +153,18 @@ pub(super) async fn slow_consumer(stage: Stage) -> Outcome {
         lag_max = lag_max.max(lag(&system, Part::Orders, Part::Tickets).await);
         pause(100).await;
     }
+    let heard = read(&system, Part::Orders, Part::Tickets).await - read_before;
+    let heard_a_second = heard as f64 / begun.elapsed().as_secs_f64();
     enough.store(true, Ordering::Relaxed);
-    let listed: usize = sellers.join_all().await.iter().sum();
+    let listed: usize = selling.join_all().await.iter().sum();
     let a_second = listed as f64 / begun.elapsed().as_secs_f64();
+    // How much a machine can do that is busy with other things, nobody knows: a short run only tells.
+    if stage.form == Form::Long {
+        assert!(
+            a_second >= LISTED_A_SECOND_MIN && heard_a_second <= HEARD_A_SECOND_MAX,
+            "{a_second:.0} listings a second, and the slow consumer took {heard_a_second:.0} of them"
+        );
+    }
     // Only the one that is behind: the tickets service keeps every listing, and may grow with them.
     let growth = system.memory_mib_of(Part::Orders).saturating_sub(before);
     assert!(
@@ -167,15 +176,28 @@ pub(super) async fn slow_consumer(stage: Stage) -> Outcome {
     let verdict = settle(&system, &market, healed).await;
     Outcome {
         done: format!(
-            "{listed} listings, {a_second:.0} a second; the metrics showed a lag of up to {lag_max} events"
+            "{listed} listings, {a_second:.0} a second, of which the consumer took {heard_a_second:.0}; the metrics showed a \
+             lag of up to {lag_max} events"
         ),
         kills: 0,
         verdict,
     }
 }
 
+/// How far a service has read another's events.
+async fn read(system: &System, reader: Part, source: Part) -> u64 {
+    let account = account(system, reader)
+        .await
+        .expect("a service says how far it has read");
+    let reading = account
+        .readings
+        .iter()
+        .find(|reading| Some(reading.source) == source.source());
+    reading.map_or(0, |reading| reading.cursor.seq.0)
+}
+
 /// What a service's metrics say about how far it is behind.
-async fn lag(system: &System, reader: Part, source: Part) -> f64 {
+pub(super) async fn lag(system: &System, reader: Part, source: Part) -> f64 {
     let metrics = Client::new(system.base(reader))
         .get("/metrics")
         .expect(200)
@@ -189,86 +211,6 @@ async fn lag(system: &System, reader: Part, source: Part) -> f64 {
         .and_then(|line| line.rsplit(' ').next())
         .and_then(|value| value.parse().ok())
         .unwrap_or(0.0)
-}
-
-/// Row 18: entries that are no events, in every stream; the others move on within a second.
-pub(super) async fn poison(stage: Stage) -> Outcome {
-    let rounds = stage.size(1, 12);
-    let system = System::start(&Setup::default().hold(HOLD_SECONDS)).await;
-    let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
-    let purchases = market.purchases(Mix::ALL_WAYS);
-    purchases.reach(10).await;
-    let before = system.memory_mib();
-    let huge = "x".repeat(POISON_BYTES);
-    let mut slowest = Duration::ZERO;
-    let mut poisoned = 0;
-    for _ in 0..rounds {
-        for source in [Part::Tickets, Part::Orders, Part::Payments, Part::Expiration] {
-            for envelope in ["{", "not JSON", "{\"id\":1}", "", huge.as_str()] {
-                let fields = [
-                    "seq",
-                    "999999999",
-                    "type",
-                    "order:created",
-                    "subject",
-                    "nobody",
-                    "envelope",
-                ];
-                let mut command = vec!["XADD", "", "*"];
-                let stream = stream(source);
-                command[1] = &stream;
-                command.extend(fields);
-                command.push(envelope);
-                system.redis_command(&command);
-                poisoned += 1;
-            }
-            system.redis_command(&["XADD", &stream(source), "*", "hello", "world"]);
-            poisoned += 1;
-            slowest = slowest.max(others_move_on(&market).await);
-        }
-    }
-    let healed = Healed::now(&system);
-    purchases.finish().await;
-    let verdict = settle(&system, &market, healed).await;
-    system.memory_grew_little(&before, GROWTH_MIB_MAX);
-    let letters = dead_letters(&system, Part::Orders).await + dead_letters(&system, Part::Tickets).await;
-    assert!(
-        letters > 0,
-        "nobody has kept a dead letter of {poisoned} poisonous entries"
-    );
-    Outcome {
-        done: format!(
-            "{poisoned} entries; {letters} dead letters at orders and tickets; others moved on within {} ms",
-            slowest.as_millis()
-        ),
-        kills: 0,
-        verdict,
-    }
-}
-
-/// A new listing is heard of by the orders service, in spite of all.
-async fn others_move_on(market: &Market) -> Duration {
-    let ticket = market.list(1).await.expect("a listing is answered 201");
-    let begun = Instant::now();
-    let order = market.order(0, &ticket).await.expect_taken();
-    let took = begun.elapsed();
-    assert!(
-        took < Duration::from_secs(MOVED_ON_SECONDS_MAX),
-        "it took {took:?} until a listing was heard of"
-    );
-    market.cancel(0, &order).await;
-    took
-}
-
-async fn dead_letters(system: &System, part: Part) -> u64 {
-    let status: Value = Client::new(system.base(part))
-        .get("/internal/dead-letters")
-        .expect(200)
-        .await
-        .json();
-    status["total"]
-        .as_u64()
-        .expect("the list says how many there are")
 }
 
 /// Row 19: a consumer is thought dead, another one takes what it was to read, and it comes back.

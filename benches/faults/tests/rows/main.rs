@@ -53,6 +53,7 @@ rows! {
     row_16_delivered_again = "delivered-again",
     row_17_delayed_and_shuffled = "delayed-and-shuffled",
     row_18_poison = "poison",
+    row_18_newer_schema = "newer-schema",
     row_19_claimed = "claimed",
     row_25_one_ticket = "one-ticket",
     row_25_many_pieces = "many-pieces",
