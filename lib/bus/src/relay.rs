@@ -35,6 +35,8 @@ use crate::trim::{self, Keep};
 
 /// How often the stream and the outbox are trimmed.
 const TRIM_SECONDS: u64 = 60;
+/// How long after its start a relay trims for the first time: soon, or one that never lives for a minute never would.
+const FIRST_TRIM_SECONDS: u64 = 5;
 /// How long one blocking wait for requests takes; it only saves the relay from looking more often.
 const REQUESTS_BLOCK_MILLIS: u64 = 10_000;
 /// How long a stopping relay may take to publish what is already durable. A service cuts off what does not
@@ -59,7 +61,7 @@ pub struct Relay<I: Indexes> {
     store: Store<I>,
     source: Source,
     publisher: Publisher<I>,
-    trimmed_at: Instant,
+    trim_at: Instant,
 }
 
 impl<I: Indexes> Relay<I> {
@@ -72,7 +74,7 @@ impl<I: Indexes> Relay<I> {
             store,
             source,
             publisher,
-            trimmed_at: Instant::now(),
+            trim_at: Instant::now() + Duration::from_secs(FIRST_TRIM_SECONDS),
         };
         relay.note(false, None);
         relay
@@ -233,10 +235,10 @@ impl<I: Indexes> Relay<I> {
     }
 
     async fn trim_when_due(&mut self) {
-        if self.trimmed_at.elapsed() < Duration::from_secs(TRIM_SECONDS) {
+        if Instant::now() < self.trim_at {
             return;
         }
-        self.trimmed_at = Instant::now();
+        self.trim_at = Instant::now() + Duration::from_secs(TRIM_SECONDS);
         match self.trim_once().await {
             Ok(trimmed) if trimmed == Trimmed::default() => {}
             Ok(trimmed) => tracing::debug!(source = %self.source, ?trimmed, "trimmed"),
