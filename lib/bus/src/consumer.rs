@@ -112,7 +112,7 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
     pub fn new(bus: Bus, store: Store<I>, source: Source, service: Source, handler: Arc<H>) -> Self {
         instruments::consumer(source, service);
         let own = store.clone();
-        let group = Group::new(&bus, source, service, move || own.was_restored());
+        let group = Group::new(&bus, source, service, move || own.recollects());
         let consumer = Self {
             bus,
             store,

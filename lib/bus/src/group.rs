@@ -37,7 +37,7 @@ pub(crate) struct Group {
     link: Link,
     source: Source,
     group: Source,
-    restored: Box<dyn Fn() -> bool + Send + Sync>,
+    recollects: Box<dyn Fn() -> bool + Send + Sync>,
     key: String,
     requests_key: String,
     roll_key: String,
@@ -92,19 +92,19 @@ enum Phase {
 impl Group {
     /// The group of the service `group` on the stream of `source`; not connected yet.
     ///
-    /// `restored` says whether the group's own store comes out of a backup and has not taken back what it lost.
+    /// `recollects` says whether the cursors of the group's own store are only as new as a backup.
     pub(crate) fn new(
         bus: &Bus,
         source: Source,
         group: Source,
-        restored: impl Fn() -> bool + Send + Sync + 'static,
+        recollects: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
         let answer_max = Duration::from_millis(READ_BLOCK_MILLIS + ANSWER_SECONDS_MAX * 1_000);
         Self {
             link: Link::new(bus.clone(), answer_max),
             source,
             group,
-            restored: Box::new(restored),
+            recollects: Box::new(recollects),
             key: bus.keys().events(source),
             requests_key: bus.keys().requests(source),
             roll_key: bus.keys().roll(source),
@@ -214,7 +214,7 @@ impl Group {
 
     /// States the cursor.
     async fn state(&mut self, cursor: Position) -> Result<(), BusError> {
-        let kind = if (self.restored)() {
+        let kind = if (self.recollects)() {
             RequestKind::Recollection
         } else {
             RequestKind::Statement

@@ -4,7 +4,8 @@
 //! in the stream. A **statement** ("this is how far I am") is made on every (re)connect and never makes the
 //! relay append; it lets a source whose store is older than its readers find out. A **resend** is asked for
 //! only when the consumer has seen that what is next will not come by itself: the stream goes on beyond it.
-//! A **recollection** is a statement of a consumer whose own store comes out of a backup: it is only as new as that.
+//! A **recollection** is a statement of a consumer whose cursors come out of a backup: it is only as new as that, whatever
+//! became of that store's own events.
 
 use events::{Epoch, Position, Seq, Source};
 use redis::{Value, cmd};
@@ -23,7 +24,7 @@ const REQUESTS_READ_MAX: usize = 256;
 pub(crate) enum RequestKind {
     /// It says how far it is.
     Statement,
-    /// It says how far it was once: its own store comes out of a backup, and has not taken back what it lost.
+    /// It says how far it was once: its cursor comes out of a backup, and has not caught up with its source since.
     Recollection,
     /// It lacks what comes after its cursor.
     Resend,

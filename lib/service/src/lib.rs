@@ -18,6 +18,7 @@ mod internal;
 mod parts;
 mod places;
 mod process;
+mod recollection;
 mod refusal;
 mod run;
 mod self_check;

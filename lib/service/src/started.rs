@@ -18,7 +18,7 @@ use crate::internal::{self, Guard, Inside};
 use crate::self_check::SelfCheck;
 use crate::{
     Built, Clock, Parts, Service, Settings, Shutdown, ShutdownTrigger, StartError, Task, description,
-    transact,
+    recollection, transact,
 };
 
 /// How often what has run out is cleared away: remembered answers and old revocations.
@@ -157,8 +157,18 @@ fn run_parts<S: Service>(
         let run = consumer.run(stop.clone().wait());
         shared.push(Task::new(consumer_name(source), run).after(relay.compared(), &stop));
         let inquirer = Inquirer::new(parts.bus.clone(), source, S::SOURCE);
-        shared.push(Task::new(inquirer_name(source), inquirer.run(stop.clone().wait())));
+        shared.push(Task::new(
+            inquirer_name(source),
+            inquirer.run(stop.clone().wait()),
+        ));
     }
+    let recollection = recollection::mind(
+        parts.store.clone(),
+        parts.bus.clone(),
+        reads(S::SOURCE).collect(),
+        stop.clone(),
+    );
+    shared.push(Task::new("recollection", recollection));
     let serving = first_look();
     shared.push(Task::new("relay", relay.run(stop.clone().wait())));
     let alive = Arc::new(AtomicBool::new(true));

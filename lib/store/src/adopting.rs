@@ -77,13 +77,31 @@ impl<I: Indexes> Store<I> {
         Mark::Restored.is_set(&self.shared.options.dir).unwrap_or(true)
     }
 
+    /// Whether its cursors are only as new as a backup, or as what was left of a store that was set back. One that can't be
+    /// told apart counts as such.
+    pub fn recollects(&self) -> bool {
+        self.was_restored() || Mark::Cursors.is_set(&self.shared.options.dir).unwrap_or(true)
+    }
+
+    /// The store has caught up with all whose events it reads: its cursors are as good as anybody's from now on.
+    ///
+    /// # Errors
+    /// When the mark can't be taken away; it then goes on to recollect.
+    pub fn end_recollecting(&self) -> std::io::Result<()> {
+        Mark::Cursors.unset(&self.shared.options.dir)
+    }
+
     /// From the first event that is taken back until the last, the store is one that was set back, however that came
     /// about: killed in between, it must not serve after the next start only because Redis has been emptied meanwhile.
     fn mark_unfinished(&self) -> Result<(), crate::StoreError> {
         let dir = &self.shared.options.dir;
         let marked = Mark::Restored.is_set(dir).and_then(|set| match set {
             true => Ok(()),
-            false => Mark::Restored.set(dir, "it takes back what it has lost, and has not ended"),
+            false => {
+                let says = "it takes back what it has lost, and has not ended";
+                Mark::Cursors.set(dir, says)?;
+                Mark::Restored.set(dir, says)
+            }
         });
         marked.map_err(|error| {
             crate::StoreError::Unavailable(

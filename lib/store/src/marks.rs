@@ -15,6 +15,9 @@ pub(crate) enum Mark {
     /// The store came out of a backup, and has not yet taken back from its stream what it had published since. Whoever
     /// opens it, it adopts before it serves.
     Restored,
+    /// How far the events of others were applied is what a backup knew, or what was left of a store that was set back.
+    /// Until the store serves and has caught up with all of them, that is no evidence of what they have published.
+    Cursors,
     /// A store is being made here, and nothing in it counts yet.
     Unfinished,
 }
@@ -24,6 +27,7 @@ impl Mark {
         match self {
             Self::Made => "made",
             Self::Restored => "restored",
+            Self::Cursors => "cursors",
             Self::Unfinished => "unfinished",
         }
     }
@@ -58,7 +62,7 @@ mod tests {
     #[test]
     fn a_mark_is_there_from_its_setting_to_its_unsetting() {
         let dir = tempfile::tempdir().unwrap();
-        for mark in [Mark::Made, Mark::Restored, Mark::Unfinished] {
+        for mark in [Mark::Made, Mark::Restored, Mark::Cursors, Mark::Unfinished] {
             assert!(!mark.is_set(dir.path()).unwrap());
             mark.unset(dir.path()).unwrap();
             mark.set(dir.path(), "by a test").unwrap();

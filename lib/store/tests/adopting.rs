@@ -192,7 +192,7 @@ async fn a_store_with_the_mark_adopts_at_every_start_until_it_has_ended() {
     }
     let store: Bank = Store::open(options(dir.path())).unwrap();
     store.end_adopting().unwrap();
-    assert!(!store.was_restored());
+    assert!(!store.was_restored() && !store.recollects());
     put(&store, 2).await.unwrap();
     close(store).await;
     let store: Bank = Store::open(options(dir.path())).unwrap();
@@ -213,6 +213,7 @@ async fn a_store_that_is_stopped_while_it_takes_its_events_back_goes_on_with_it_
     assert!(matches!(store.status().state, State::Adopting { .. }));
     adopt(&store, &lost[1..]).await.unwrap();
     store.end_adopting().unwrap();
+    assert!(store.recollects(), "its cursors are as old as before");
     assert!(!store.was_restored());
     close(store).await;
 }

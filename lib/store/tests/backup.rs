@@ -181,6 +181,12 @@ fn an_accepted_loss_begins_the_next_epoch() {
         assert_eq!(done.head, at(epoch, 0));
         let store: Bank = Store::open(options(&dir)).unwrap();
         assert!(!store.was_restored());
+        assert!(
+            store.recollects(),
+            "that others have lost nothing is not accepted by it"
+        );
+        store.end_recollecting().unwrap();
+        assert!(!store.recollects());
         assert!(matches!(store.status().state, State::Serving));
         let status = store.status();
         assert_eq!((status.epoch, status.head), (Epoch(epoch), Seq(0)));

@@ -369,6 +369,24 @@ async fn a_reader_that_can_not_write_answers_all_the_same() {
     assert_eq!(system.kept(), (1..=21).collect::<Vec<_>>());
 }
 
+/// That the loss of the reader's store was accepted, or that it has taken back its own events, says nothing of its source.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_whose_cursors_are_restored_is_no_witness_whatever_became_of_its_own_events() {
+    let (mut system, _) = with_backup_at_ten(10).await;
+    std::fs::write(store_dir(&system.dirs.1).join("cursors"), "by a test").unwrap();
+    assert!(!system.orders.was_restored());
+    let backup = system.backup().await;
+    system.redis.command(&["FLUSHALL"]);
+    system.restore(&backup, false);
+    let running = system.run();
+    eventually("it refuses", CONVERGED, || async {
+        let trouble = system.bus.status().relay_trouble?;
+        trouble.contains("nobody can tell").then_some(())
+    })
+    .await;
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_without_a_past_is_compared_at_once() {
     let system = System::new();

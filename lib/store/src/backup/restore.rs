@@ -212,11 +212,15 @@ fn make(
     engine.flush().and_then(|()| engine.sync()).map_err(&writing)?;
     drop(engine);
     HeadFile::create(&new.dir, end).map_err(RestoreError::io("making the head file"))?;
+    let says = format!(
+        "restored at {} from a backup that was taken at {} and ends at event {}",
+        options.now, manifest.taken_at, manifest.head
+    );
+    // Whoever accepts that this store has lost something has not accepted it for the stores whose events it reads.
+    Mark::Cursors
+        .set(&new.dir, &says)
+        .map_err(RestoreError::io("marking the store's cursors as restored"))?;
     if !options.accept_loss {
-        let says = format!(
-            "restored at {} from a backup that was taken at {} and ends at event {}",
-            options.now, manifest.taken_at, manifest.head
-        );
         Mark::Restored
             .set(&new.dir, &says)
             .map_err(RestoreError::io("marking the store as restored"))?;
