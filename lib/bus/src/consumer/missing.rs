@@ -132,7 +132,13 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
         self.group.begin_with_pending();
         // So that the relay does not take this reader for one in need, and makes no second one.
         self.group.state_anew();
-        self.group.drop_snapshot().await
+        self.group.drop_snapshot().await?;
+        if self.head.is_some_and(|head| head > at) {
+            // What came after the snapshot, and before it was applied, was dropped for want of what the snapshot tells.
+            // It will not come by itself, and nothing else may come that would show it: people wait for an answer in it.
+            self.ask_resend(at).await?;
+        }
+        Ok(())
     }
 
     /// Nothing can be applied before somebody has done something about it: says so, and looks again later.

@@ -139,6 +139,50 @@ async fn a_new_epoch_replaces_what_was_heard_before() {
     running.stop().await;
 }
 
+/// Events of the new epoch that came too early to be applied. Nothing may come after them that would show that they are
+/// missing: whoever waits for one of them has waited four seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_between_a_snapshot_and_its_end_is_asked_for_at_once() {
+    let mut system = System::new();
+    let running = system.run();
+    system.publish(1..=10).await;
+    let backup = system.backup().await;
+    system.converges_to(10).await;
+    running.stop().await;
+    system.restore(&backup, true);
+    let mut relay = system.relay();
+    relay.relay_once().await.unwrap();
+    let mut reader = system.consumer();
+    reader.consume_once().await.unwrap();
+    eventually("the snapshot is whole", CONVERGED, async || {
+        relay.relay_once().await.unwrap();
+        (snapshot_entries(&system) == 12).then_some(())
+    })
+    .await;
+    system.publish(31..=33).await;
+    eventually("what came after it is in the stream", CONVERGED, async || {
+        relay.relay_once().await.unwrap();
+        (system.entries() == 13).then_some(())
+    })
+    .await;
+    eventually("the snapshot is applied", CONVERGED, async || {
+        reader.consume_once().await.unwrap();
+        (system.orders.cursor(Source::Expiration) == at(2, 0)).then_some(())
+    })
+    .await;
+    let last = system
+        .redis
+        .command(&["XREVRANGE", REQUESTS, "+", "-", "COUNT", "1"]);
+    let said = format!("{last:?}");
+    for word in ["resend", "orders"] {
+        assert!(said.contains(word), "{said}");
+    }
+    let running = system.run();
+    let all: Vec<i64> = (1..=10).chain(31..=33).collect();
+    system.converges_to_all(&all).await;
+    running.stop().await;
+}
+
 /// What is left of the epoch before is over, for a reader that begins after it as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_begins_in_a_later_epoch_ends_with_what_the_source_has() {
