@@ -77,13 +77,16 @@ pub fn router(shared: Shared) -> OpenApiRouter {
         .with_state(shared)
 }
 
+/// After how long it is worth coming back.
+const RETRY_SECONDS: u32 = 2;
+
 /// The route as idempotency keys are counted.
 const OPEN_ROUTE: &str = "POST /api/payments";
 
 /// Pay an order
 ///
 /// Opens Stripe's page for it, or answers with the one that is open. Waits while the order's tickets are being
-/// reserved.
+/// reserved, but not for long: then it is 503, come again.
 #[utoipa::path(post, path = "/api/payments", tag = "payments", request_body = PaymentRequest, responses(
     (status = 201, body = OpenedBody), (status = 400, body = errors::ProblemBody),
     (status = 401, body = errors::ProblemBody), (status = 404, body = errors::ProblemBody),
@@ -139,8 +142,9 @@ async fn get_payment(
 impl From<PaymentError> for Problem {
     fn from(error: PaymentError) -> Self {
         match error {
-            PaymentError::NotReserved
-            | PaymentError::Expired
+            // It passes by itself, so that nobody should take it for the end of the order.
+            PaymentError::NotReserved => Self::unavailable(format!("{error}, try again soon"), RETRY_SECONDS),
+            PaymentError::Expired
             | PaymentError::OrderCancelled
             | PaymentError::AlreadyPaid
             | PaymentError::AlreadyRefunded

@@ -8,7 +8,7 @@ use service::OrProblem as _;
 use store::TransactError;
 use tokio::time::{sleep, timeout};
 
-use super::Shared;
+use super::{RETRY_SECONDS, Shared};
 use crate::agent::{Tries, stage};
 use crate::domain::{Lapse, Order, Payment, PaymentError, State, pay};
 
@@ -19,7 +19,6 @@ pub(super) const LOOK_WAIT_MAX: Duration = Duration::from_secs(LOOK_SECONDS_MAX)
 const OPENING_WAITS_MAX: usize = 4;
 /// How many attempts one request makes: one may find that the last session has lapsed.
 const ATTEMPTS_MAX: usize = 2;
-const RETRY_SECONDS: u32 = 2;
 /// How long a request goes on once it is time to stop: enough for a Stripe that answers, and little of the time
 /// in which the server must have drained.
 const STOPPING_MILLIS_MAX: u64 = 1_500;

@@ -96,16 +96,17 @@ async fn it_waits_while_the_order_is_being_reserved() {
     let reserving = order.becomes(&world, OrderStatus::AwaitingPayment);
     let (answer, ()) = tokio::join!(asking, reserving);
     assert_eq!(answer.status, 201, "{answer:?}");
-    // One that is never answered: refused by name, after the wait.
+    // One that is not answered for long may be answered yet: it can't be told that it can't be paid.
     let stuck = world.placed(user).await;
     let answer = ann
         .post("/api/payments", &json!({ "orderId": stuck.id() }))
-        .expect(409)
+        .expect(503)
         .await;
     assert_eq!(
         answer.json()["detail"],
-        "The order's tickets are not reserved yet"
+        "The order's tickets are not reserved yet, try again soon"
     );
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
