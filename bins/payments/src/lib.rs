@@ -28,6 +28,7 @@ use invariants::Fact;
 use service::{Built, Parts, Service, StartError};
 
 pub use crate::options::Options;
+pub use crate::stripe::StandIn;
 
 use crate::agent::Agent;
 use crate::consumer::PaymentsHandler;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::stripe::{AccountError, StripeAccount};
+use crate::stripe::{AccountError, StandIn, StripeAccount};
 
 /// The Stripe account.
 #[derive(Clone, clap::Args)]
@@ -36,6 +36,16 @@ pub struct Options {
     #[arg(long, value_name = "URL", env = "STRIPE_API_BASE")]
     pub stripe_api_base: Option<String>,
 
+    /// Whether something else may stand in for Stripe; refused where money is real
+    #[arg(
+        long,
+        value_name = "WHETHER",
+        env = "STRIPE_STAND_IN",
+        value_enum,
+        default_value_t
+    )]
+    pub stripe_stand_in: StandIn,
+
     /// How often a payment that waits for its buyer is looked at, in case a notice of Stripe's was lost
     #[arg(
         long,
@@ -62,6 +72,7 @@ impl Options {
         StripeAccount {
             secret_key: self.stripe_secret_key.trim().to_owned(),
             api_base: self.stripe_api_base.clone().filter(|base| !base.is_empty()),
+            stand_in: self.stripe_stand_in,
         }
     }
 

@@ -27,7 +27,7 @@ use stripe_types::Expandable;
 mod account;
 mod trouble;
 
-pub use self::account::{AccountError, StripeAccount};
+pub use self::account::{AccountError, StandIn, StripeAccount};
 pub use self::trouble::Trouble;
 use crate::domain::{Call, Intent, IntentStatus, Payment, SessionStatus, StripeView};
 

@@ -104,6 +104,7 @@ fn real_money(bundle: &Bundle, wrong: &mut Vec<String>) {
             }
         }
     }
+    refuses_a_stand_in(bundle, wrong);
     let url = setting(bundle, "PUBLIC_URL");
     let Some(host) = url.strip_prefix("https://") else {
         wrong.push(format!(
@@ -113,6 +114,25 @@ fn real_money(bundle: &Bundle, wrong: &mut Vec<String>) {
     };
     for ingress in bundle.of_kind("Ingress") {
         hosts_and_certificate(ingress, host, wrong);
+    }
+}
+
+/// Whatever key and address an operator gives it by mistake, payments must not start on a stand-in.
+fn refuses_a_stand_in(bundle: &Bundle, wrong: &mut Vec<String>) {
+    let refuses = |workload: crate::Workload<'_>| {
+        workload.containers().iter().any(|container| {
+            container
+                .env()
+                .any(|(name, value)| name == "STRIPE_STAND_IN" && text_at(value, "/value") == "refused")
+        })
+    };
+    let payments = bundle
+        .workloads()
+        .find(|workload| workload.object.name() == "payments");
+    if !payments.is_some_and(refuses) {
+        wrong.push(
+            "StatefulSet payments: would start on a stand-in for Stripe, where money is real".to_owned(),
+        );
     }
 }
 

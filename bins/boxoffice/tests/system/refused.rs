@@ -113,6 +113,47 @@ fn an_address_that_is_taken() {
     );
 }
 
+/// What production tells payments, with a stand-in's key or address by mistake.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stand_in_for_stripe_where_money_is_real() {
+    let (redis, dir) = (RedisServer::start(), temp_dir());
+    let payments = |key: &str, base: Option<&str>| {
+        let program = Process::of("payments")
+            .env("PAYMENTS_LISTEN", "127.0.0.1:0")
+            .env("BOXOFFICE_DATA_DIR", dir.path())
+            .env("REDIS_URL", redis.url())
+            .env("STRIPE_STAND_IN", "refused")
+            .env("STRIPE_SECRET_KEY", key)
+            .env("STRIPE_WEBHOOK_SECRET", "whsec_boxoffice");
+        match base {
+            Some(base) => program.env("STRIPE_API_BASE", base),
+            None => program,
+        }
+    };
+    for (key, base) in [
+        ("sk_test_boxoffice", None),
+        ("sk_test_boxoffice", Some("http://127.0.0.1:9")),
+        ("sk_test_of_a_real_account", Some("http://127.0.0.1:9")),
+    ] {
+        let said = refusal(payments(key, base), PATIENCE);
+        assert!(
+            said.contains("STRIPE_STAND_IN is `refused`") && said.contains("unset STRIPE_API_BASE"),
+            "{key} at {base:?}: {said}"
+        );
+        assert!(!said.contains(key), "a key is shown: {said}");
+    }
+    drop(payments("sk_test_of_a_real_account", None).start());
+
+    let program = boxoffice(dir.path(), free_port())
+        .env("REDIS_URL", redis.url())
+        .env("STRIPE_STAND_IN", "refused");
+    let said = refusal(program, PATIENCE);
+    assert!(
+        said.contains("STRIPE_STAND_IN is `refused`") && said.contains("set STRIPE_SECRET_KEY"),
+        "{said}"
+    );
+}
+
 /// Starts a program that must refuse, and answers what it said about it.
 fn refusal(program: ProcessBuilder, within: Duration) -> String {
     let begun = Instant::now();

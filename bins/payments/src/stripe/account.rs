@@ -2,9 +2,21 @@
 
 use std::fmt;
 
+use clap::ValueEnum;
+
 /// The stand-in's key, which means nothing to Stripe.
 const FAKE_KEY: &str = "sk_test_boxoffice";
 const STRIPE_HOST: &str = "api.stripe.com";
+
+/// Whether something else may take Stripe's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum StandIn {
+    /// On a laptop, and in tests.
+    #[default]
+    Allowed,
+    /// Where money is real: whoever could pay with a test card would get tickets for nothing.
+    Refused,
+}
 
 /// The account that is used.
 #[derive(Clone)]
@@ -13,6 +25,8 @@ pub struct StripeAccount {
     pub secret_key: String,
     /// Another address than Stripe's own, for the stand-in.
     pub api_base: Option<String>,
+    /// Whether that may be.
+    pub stand_in: StandIn,
 }
 
 impl fmt::Debug for StripeAccount {
@@ -36,6 +50,12 @@ pub enum AccountError {
         "STRIPE_SECRET_KEY is the stand-in's key: set STRIPE_API_BASE to the stand-in's address, or use a real key"
     )]
     FakeKeyAtStripe,
+    /// Where money is real, nothing but Stripe takes it.
+    #[error(
+        "STRIPE_STAND_IN is `refused`, and this would be a stand-in for Stripe: unset STRIPE_API_BASE, and set \
+         STRIPE_SECRET_KEY to a key of your Stripe account"
+    )]
+    StandInRefused,
     /// Not a secret key.
     #[error("STRIPE_SECRET_KEY must be set to a secret key of the Stripe account: it begins with sk_ or rk_")]
     NotAKey,
@@ -54,6 +74,9 @@ impl StripeAccount {
             return Err(AccountError::NotAKey);
         }
         let elsewhere = self.api_base.as_deref().is_some_and(|base| !is_stripe(base));
+        if self.stand_in == StandIn::Refused && (elsewhere || key == FAKE_KEY) {
+            return Err(AccountError::StandInRefused);
+        }
         let live = key.starts_with("sk_live_") || key.starts_with("rk_live_");
         if live && elsewhere {
             return Err(AccountError::LiveKeyElsewhere);
@@ -80,6 +103,7 @@ mod tests {
             StripeAccount {
                 secret_key: key.to_owned(),
                 api_base: base.map(str::to_owned),
+                stand_in: StandIn::Allowed,
             }
             .check()
         };
@@ -115,10 +139,42 @@ mod tests {
     }
 
     #[test]
+    fn where_money_is_real_nothing_stands_in_for_stripe() {
+        let check = |key: &str, base: Option<&str>| {
+            StripeAccount {
+                secret_key: key.to_owned(),
+                api_base: base.map(str::to_owned),
+                stand_in: StandIn::Refused,
+            }
+            .check()
+        };
+        for base in [
+            None,
+            Some("http://stripe-fake:8080"),
+            Some("https://api.stripe.com"),
+        ] {
+            assert_eq!(
+                check("sk_test_boxoffice", base),
+                Err(AccountError::StandInRefused)
+            );
+        }
+        for key in ["sk_test_real", "sk_live_real"] {
+            assert_eq!(
+                check(key, Some("http://stripe-fake:8080")),
+                Err(AccountError::StandInRefused)
+            );
+            // Stripe's own test mode is Stripe: whether it may be used is for whoever makes the Secrets to say.
+            assert_eq!(check(key, None), Ok(()));
+            assert_eq!(check(key, Some("https://api.stripe.com")), Ok(()));
+        }
+    }
+
+    #[test]
     fn an_account_never_shows_its_key() {
         let account = StripeAccount {
             secret_key: "sk_test_canary".to_owned(),
             api_base: None,
+            stand_in: StandIn::Allowed,
         };
         assert!(!format!("{account:?}").contains("canary"));
     }

@@ -28,6 +28,7 @@ impl World {
         let account = StripeAccount {
             secret_key: "sk_test_boxoffice".to_owned(),
             api_base: Some("http://127.0.0.1:9".to_owned()),
+            stand_in: crate::stripe::StandIn::Allowed,
         };
         let agent = Agent::new(store, Stripe::new(&account).unwrap(), clock.clone());
         let (worker, _) = Worker::new(agent, clock.clone(), Duration::from_secs(60));

@@ -32,6 +32,7 @@ impl Bench {
         let account = StripeAccount {
             secret_key: STRIPE_KEY.to_owned(),
             api_base: Some(base),
+            stand_in: payments::StandIn::Allowed,
         };
         let stripe_client = Stripe::new(&account).expect("a good account");
         Self {

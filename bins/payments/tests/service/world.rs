@@ -135,6 +135,7 @@ impl World {
             stripe_webhook_secret: vec!["whsec_another".to_owned(), WEBHOOK_SECRET.to_owned()],
             stripe_api_base: Some(self.stripe_base.clone()),
             stripe_reconcile_seconds: 1,
+            stripe_stand_in: payments::StandIn::Allowed,
         };
         let (trigger, shutdown) = ShutdownTrigger::new();
         let mut settings = Settings::new(self.dir.path(), self.redis.url(), SITE);
