@@ -74,15 +74,6 @@ impl Tokens {
     }
 }
 
-/// A new W3C trace context. Its ids only have to differ from all others, so they come from the same source.
-pub(crate) fn random_trace() -> String {
-    let mut bytes = [0_u8; 24];
-    fill(&SystemRandom::new(), &mut bytes);
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let (trace, span) = hex.split_at(32);
-    format!("00-{trace}-{span}-01")
-}
-
 fn fill(random: &SystemRandom, bytes: &mut [u8]) {
     random
         .fill(bytes)

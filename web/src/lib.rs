@@ -103,7 +103,7 @@ pub fn router(settings: Settings, upstream: Upstream) -> Router {
         settings,
         upstream,
     });
-    Router::new()
+    let pages = Router::new()
         .route("/", get(home::show))
         .route("/tickets/new", get(selling::new_form).post(selling::create))
         .route("/tickets/{id}", get(ticket::show).post(ticket::reserve))
@@ -138,7 +138,8 @@ pub fn router(settings: Settings, upstream: Upstream) -> Router {
         .layer(DefaultBodyLimit::max(forms::FORM_BYTES_MAX))
         .layer(CatchPanicLayer::custom(after_panic))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
-        .layer(from_fn_with_state(security, headers::apply))
+        .layer(from_fn_with_state(security, headers::apply));
+    service::http::traced(pages, "web")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]

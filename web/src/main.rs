@@ -37,6 +37,7 @@ async fn main() -> ExitCode {
 async fn run(config: web::Config) -> Result<(), Box<dyn Error>> {
     service::init_logs(config.log_format)?;
     service::metrics();
+    let traces = service::send_traces("web")?;
     let shutdown = Shutdown::on_signals()?;
     let address = config.listen;
     let listener = TcpListener::bind(address)
@@ -55,6 +56,7 @@ async fn run(config: web::Config) -> Result<(), Box<dyn Error>> {
     let router = web::router(settings, upstream);
     print_line(&format!("listening on http://{}", listener.local_addr()?));
     service::serve(listener, router, shutdown).await;
+    traces.flush().await;
     Ok(())
 }
 

@@ -9,10 +9,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
 
+use crate::Site;
 use crate::api::{Person, WhoAmI};
 use crate::problem::Failure;
 use crate::upstream::Call;
-use crate::{Site, csrf};
 
 /// The longest session token that is passed on; a JWT of ours has about 400 characters.
 const TOKEN_CHARS_MAX: usize = 4_096;
@@ -127,21 +127,15 @@ impl FromRequestParts<Arc<Site>> for Visit {
                 .headers
                 .get(HeaderName::from_static("x-forwarded-for"))
                 .cloned(),
-            traceparent: traceparent(&parts.headers),
+            traceparent: traceparent(),
         })
     }
 }
 
-/// The trace that the page's calls belong to: the one that is under way in this process or came along, else a
-/// new one, so that all that one click leads to carries one id.
-fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
-    if let Some(current) = service::current_trace() {
-        return HeaderValue::try_from(current).ok();
-    }
-    let given = headers.get(HeaderName::from_static("traceparent"));
-    given
-        .cloned()
-        .or_else(|| HeaderValue::try_from(csrf::random_trace()).ok())
+/// The trace that the page's calls belong to, so that all that one click leads to carries one id.
+fn traceparent() -> Option<HeaderValue> {
+    let current = service::current_trace()?;
+    HeaderValue::try_from(current).ok()
 }
 
 fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -19,7 +19,7 @@ mod watch;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
-use service::{Shutdown, init_logs_from, parse_command_line, prepare_process};
+use service::{Shutdown, init_logs_from, parse_command_line, prepare_process, send_traces};
 
 use crate::cli::Cli;
 
@@ -48,7 +48,13 @@ fn main() -> ExitCode {
             Ok(shutdown) => shutdown,
             Err(error) => return not_started(&format!("signals can't be listened for: {error}")),
         };
-        match system::run(cli, shutdown).await {
+        let traces = match send_traces("boxoffice") {
+            Ok(traces) => traces,
+            Err(error) => return not_started(&error),
+        };
+        let ran = system::run(cli, shutdown).await;
+        traces.flush().await;
+        match ran {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => not_started(&error.to_string()),
         }

@@ -37,7 +37,7 @@ const REDIS_PORT: u16 = 6_379;
 /// Where Redis is.
 pub(crate) enum Place {
     /// At one address.
-    Server(Client),
+    Server(Box<Client>),
     /// Wherever the Sentinels say.
     Sentinels(Box<Sentinels>),
 }
@@ -90,7 +90,9 @@ impl Place {
             Some(certificates) => Client::build_with_tls(bare, certificates),
             None => Client::open(bare),
         };
-        client.map(Self::Server).map_err(BusError::Address)
+        client
+            .map(|client| Self::Server(Box::new(client)))
+            .map_err(BusError::Address)
     }
 
     /// Whom to connect to now.
@@ -99,7 +101,7 @@ impl Place {
     /// When no Sentinel can be reached, or none of them knows a master that works.
     pub(crate) async fn client(&self) -> Result<Client, BusError> {
         match self {
-            Self::Server(client) => Ok(client.clone()),
+            Self::Server(client) => Ok(Client::clone(client)),
             Self::Sentinels(sentinels) => sentinels.master().await,
         }
     }

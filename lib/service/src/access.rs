@@ -17,6 +17,7 @@ use store::{
 };
 
 use crate::heard::Heard;
+use crate::trace;
 
 /// How many rows are read at once when the verifier is filled and when old revocations are looked for.
 const ROWS_PER_SCAN: usize = 1_000;
@@ -264,6 +265,7 @@ fn all<I: Indexes, R: Record>(store: &Store<I>) -> Result<Vec<R>, StoreError> {
 
 /// A service's own handler, with keys and revocations taken care of: no service handles auth's events itself.
 pub(crate) struct WithAccess<I: Indexes, H> {
+    pub(crate) service: Source,
     pub(crate) own: H,
     pub(crate) verifier: Verifier,
     pub(crate) store: Store<I>,
@@ -289,7 +291,7 @@ impl<I: Indexes, H: Handler<I>> Handler<I> for WithAccess<I, H> {
         if self.keep(tx, &envelope.event)? {
             Ok(Applied::Done)
         } else {
-            self.own.apply(tx, envelope)
+            trace::apply(self.service, &self.own, tx, envelope)
         }
     }
 }

@@ -50,6 +50,6 @@ pub use settings::{LogFormat, Settings};
 pub use shutdown::{Shutdown, ShutdownTrigger};
 pub use started::{FIRST_LOOK_MILLIS_MAX, Started, start};
 pub use telemetry::{init_logs, init_logs_from, metrics};
-pub use trace::current as current_trace;
+pub use trace::{Traces, current as current_trace, send_traces};
 pub use transact::{TRANSACTION_ANSWER_MAX, TRANSACTION_WAIT_MAX};
 pub use waiting::{FRESH_ID_SECONDS_MAX, LONG_POLLS_MAX, READ_WAIT_MAX, READ_WAITERS_MAX};

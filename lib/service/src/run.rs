@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use crate::command_line::{parse_command_line, print_line};
 use crate::process::prepare_process;
 use crate::settings::{listen_default, listen_variable};
-use crate::{Service, Settings, Shutdown, StartError, health, http, server, start, telemetry};
+use crate::{Service, Settings, Shutdown, StartError, health, http, send_traces, server, start, telemetry};
 
 /// The exit code of a process that could not start.
 const EXIT_NOT_STARTED: u8 = 1;
@@ -61,6 +61,7 @@ async fn serve<S: Service>(config: Config<S::Options>) -> Result<(), StartError>
         address: settings.listen,
         error,
     };
+    let traces = send_traces(S::SOURCE.as_str()).map_err(StartError::Failed)?;
     // The address first: a process that can't serve should not open a store for nothing.
     let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
@@ -79,6 +80,7 @@ async fn serve<S: Service>(config: Config<S::Options>) -> Result<(), StartError>
     tracing::info!(service = %S::SOURCE, %address, "serving");
     server::serve(listener, http::edge(router), shutdown).await;
     started.stop().await;
+    traces.flush().await;
     Ok(())
 }
 

@@ -122,6 +122,7 @@ fn run_parts<S: Service>(
         tasks: own,
     } = built;
     let handler = Arc::new(WithAccess {
+        service: S::SOURCE,
         own: handler,
         verifier: parts.access.verifier.clone(),
         store: parts.store.clone(),

@@ -40,12 +40,22 @@ pub fn edge(router: Router) -> Router {
         ))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::map_response(as_problem))
-        .layer(middleware::from_fn(trace::layer))
+        .layer(middleware::from_fn(|request, next| {
+            trace::layer(None, request, next)
+        }))
         // Outside of the trace: what is refused here costs as little as can be, no span and no line of its own.
         .layer(middleware::from_fn_with_state(
             Arc::new(InFlight::default()),
             in_flight::layer,
         ))
+}
+
+/// Gives each request its trace, and a line in the log where it went wrong, as [`edge`] does: for the site, whose errors are
+/// pages. Requests are told under the name `service`.
+pub fn traced(router: Router, service: &'static str) -> Router {
+    router.layer(middleware::from_fn(move |request, next| {
+        trace::layer(Some(service), request, next)
+    }))
 }
 
 /// An error that a layer or axum itself has answered, in plain text, becomes a problem; its headers (`Allow`,

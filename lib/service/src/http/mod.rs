@@ -16,7 +16,7 @@ mod prefer;
 
 pub use conditional::{ETag, IfMatch, IfNoneMatch};
 pub use decimal::Decimal;
-pub use edge::{BODY_BYTES_MAX, REQUEST_SECONDS_MAX, edge};
+pub use edge::{BODY_BYTES_MAX, REQUEST_SECONDS_MAX, edge, traced};
 pub use in_flight::REQUESTS_IN_FLIGHT_MAX;
 pub use json::{Json, parse_json};
 pub use page::{Links, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Page, PageQuery};
