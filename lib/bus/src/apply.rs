@@ -175,7 +175,7 @@ impl Batch {
     ) -> Result<Step, TransactError<Impossible>> {
         let source = self.source;
         let tried = match &item.content {
-            Content::Deleted => return Ok(Step::Duplicate),
+            Content::Deleted | Content::Repeat(_) => return Ok(Step::Duplicate),
             Content::Undecodable { claims, why } => return self.undecodable(tx, item, *claims, why),
             Content::Passing(position) => tx.attempt(|tx| {
                 self.advance(tx, *position)?;

@@ -258,9 +258,12 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
     }
 
     fn hold(&mut self, entries: Vec<Entry>) {
+        // It only moves on, so that what is a repeat now is one when it is applied.
+        let cursor = self.store.cursor(self.source);
+        let concerns = |event_type| self.handler.concerns(event_type);
         let items: Vec<Item> = entries
             .into_iter()
-            .map(|entry| Item::read(entry, self.source, |event_type| self.handler.concerns(event_type)))
+            .map(|entry| Item::read(entry, self.source, cursor, concerns))
             .collect();
         self.head = self.head.max(items.iter().filter_map(Item::position).max());
         self.held = Some(Batch {

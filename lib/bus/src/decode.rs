@@ -26,6 +26,9 @@ pub(crate) enum Content {
     Event(Box<Envelope>),
     /// An event that does not: only the cursor moves.
     Passing(Position),
+    /// It says that it is an event that was applied before. Whatever else it says, it is dropped unread: after a loss all
+    /// that an outbox keeps comes again, to every reader.
+    Repeat(Position),
     /// A known type in a newer schema: nobody may pass before the program is upgraded.
     Newer {
         /// Where it stands.
@@ -45,14 +48,23 @@ pub(crate) enum Content {
 }
 
 impl Item {
-    /// Reads an entry of `source`'s stream. `concerns` says which types must be read whole.
-    pub(crate) fn read(mut entry: Entry, source: Source, concerns: impl Fn(EventType) -> bool) -> Self {
+    /// Reads an entry of `source`'s stream, of which everything up to `cursor` is applied. `concerns` says which types
+    /// must be read whole.
+    pub(crate) fn read(
+        mut entry: Entry,
+        source: Source,
+        cursor: Position,
+        concerns: impl Fn(EventType) -> bool,
+    ) -> Self {
         let id = entry.id;
         let event_type = entry.take("type").unwrap_or_default();
         let seq = entry.take("seq").and_then(|seq| seq.parse().ok()).map(Seq);
         let content = match entry.take("envelope") {
             None if entry.fields.is_empty() => (Content::Deleted, String::new()),
             None => (Garbage::unread(seq, "it has no envelope").into(), String::new()),
+            Some(raw) if let Some(position) = repeated(&raw, seq, source, cursor) => {
+                (Content::Repeat(position), String::new())
+            }
             Some(raw) => (content(&raw, seq, &event_type, source, concerns), raw),
         };
         Self {
@@ -67,10 +79,18 @@ impl Item {
     pub(crate) fn position(&self) -> Option<Position> {
         match &self.content {
             Content::Event(envelope) => Some(envelope.position),
-            Content::Passing(position) | Content::Newer { position, .. } => Some(*position),
+            Content::Passing(position) | Content::Repeat(position) | Content::Newer { position, .. } => {
+                Some(*position)
+            }
             Content::Undecodable { .. } | Content::Deleted => None,
         }
     }
+}
+
+/// Where it stands, if both its number and its envelope say that it was applied before. An entry that only says so can be
+/// dropped as well: in that place nothing is missing.
+fn repeated(raw: &str, seq: Option<Seq>, source: Source, cursor: Position) -> Option<Position> {
+    head::glance(raw, source).filter(|position| Some(position.seq) == seq && *position <= cursor)
 }
 
 fn content(
@@ -120,6 +140,12 @@ mod tests {
 
     use super::*;
 
+    /// Everything before the event of these tests is applied.
+    const CURSOR: Position = Position {
+        epoch: Epoch(1),
+        seq: Seq(6),
+    };
+
     fn envelope() -> Envelope {
         let millis = [0x01, 0x9a, 0, 0, 0, 0, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, 1];
         Envelope {
@@ -152,10 +178,44 @@ mod tests {
             id: StreamId::default(),
             fields,
         };
-        Item::read(entry, Source::Expiration, |event_type| {
+        Item::read(entry, Source::Expiration, CURSOR, |event_type| {
             event_type == EventType::OrderExpired
         })
         .content
+    }
+
+    #[test]
+    fn what_was_applied_before_is_known_by_its_beginning() {
+        for seq in [1, 5, 6] {
+            let position = Position {
+                epoch: Epoch(1),
+                seq: Seq(seq),
+            };
+            let again = Envelope {
+                position,
+                ..envelope()
+            };
+            let content = read(&seq.to_string(), "order:expired", &again.to_json());
+            assert!(
+                matches!(content, Content::Repeat(at) if at == position),
+                "{content:?}"
+            );
+        }
+        // Where the entry's number says otherwise, or it does not begin as our programs begin it, it is read whole.
+        let again = envelope().to_json().replace("expiration-1-7", "expiration-1-6");
+        for (seq, envelope) in [("7", again.as_str()), ("6", &again.replace("{\"id", "{ \"id"))] {
+            let content = read(seq, "order:expired", envelope);
+            assert!(matches!(content, Content::Undecodable { .. }), "{content:?}");
+        }
+        for nothing in [
+            "",
+            "{",
+            "{\"id\":\"expiration-1\"",
+            "{\"id\":\"orders-1-1\"",
+            "{\"id\":\"expiration--1-1\"",
+        ] {
+            assert_eq!(head::glance(nothing, Source::Expiration), None, "{nothing}");
+        }
     }
 
     #[test]
@@ -167,7 +227,7 @@ mod tests {
             fields: Vec::new(),
         };
         assert!(matches!(
-            Item::read(entry, Source::Expiration, |_| true).content,
+            Item::read(entry, Source::Expiration, CURSOR, |_| true).content,
             Content::Deleted
         ));
         let newer = good.replace("order:expired:1", "order:expired:2");

@@ -56,6 +56,19 @@ impl Garbage {
     }
 }
 
+/// Where an envelope of `source` says that it stands, read off its beginning without reading the rest: our programs write
+/// its id first. `None` if it does not begin as they begin it, whatever it is.
+pub(crate) fn glance(envelope: &str, source: Source) -> Option<Position> {
+    let id = envelope.strip_prefix("{\"id\":\"")?;
+    let place = id.strip_prefix(source.as_str())?.strip_prefix('-')?;
+    let (place, _) = place.split_once('"')?;
+    let (epoch, seq) = place.split_once('-')?;
+    Some(Position {
+        epoch: Epoch(epoch.parse().ok()?),
+        seq: Seq(seq.parse().ok()?),
+    })
+}
+
 /// Reads the head of an entry of `source`'s stream: its number, its type, and its envelope must agree.
 pub(crate) fn read(
     seq: Option<Seq>,
