@@ -15,7 +15,6 @@ use std::time::Duration;
 use events::{Position, Source};
 use tokio::sync::watch;
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use crate::backoff::Health;
 use crate::bus::Bus;
@@ -38,7 +37,7 @@ pub struct Inquirer {
     link: Link,
     source: Source,
     service: Source,
-    /// Its name, another one at every start: nothing that lies in Redis from before is taken for an answer.
+    /// Its name, of which nobody else has answers.
     asker: String,
 }
 
@@ -65,15 +64,17 @@ struct Told {
 }
 
 impl Inquirer {
-    /// Asks `source` for `service`, whose bus this is. Connects when there is something to ask.
-    pub fn new(bus: Bus, source: Source, service: Source) -> Self {
+    /// Asks `source` for `service`, whose bus this is, in the name `asker`: letters, digits and dashes, at most 64, such as
+    /// an id. Nobody else may bear it, nor this program at its next start, or an answer could be taken for one to another
+    /// question. Connects when there is something to ask.
+    pub fn new(bus: Bus, source: Source, service: Source, asker: String) -> Self {
         instruments::inquirer(source, service);
         Self {
             link: Link::new(bus.clone(), Duration::from_millis(REDIS_MILLIS_MAX)),
             bus,
             source,
             service,
-            asker: Uuid::now_v7().to_string(),
+            asker,
         }
     }
 

@@ -77,6 +77,11 @@ impl Clock {
         PaymentId::from_bytes(self.id())
     }
 
+    /// A name for a part of this process, that no other part of any process has, nor the same one after its next start.
+    pub(crate) fn name(&self) -> String {
+        Uuid::from_bytes(self.id()).to_string()
+    }
+
     fn id(&self) -> [u8; 16] {
         // The time is read under the lock: a thread that was held up must not put an older time into a newer id.
         let context = self.inner.ids.lock().unwrap_or_else(PoisonError::into_inner);

@@ -102,7 +102,7 @@ mod tests {
 
         let (trigger, stop) = ShutdownTrigger::new();
         let relay = Relay::new(bus.clone(), expiration, Source::Expiration, Arc::new(()));
-        let inquirer = Inquirer::new(bus.clone(), Source::Expiration, Source::Orders);
+        let inquirer = Inquirer::new(bus.clone(), Source::Expiration, Source::Orders, "a-reader".into());
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(relay.run(stop.clone().wait()));
         tasks.spawn(inquirer.run(stop.clone().wait()));

@@ -157,8 +157,11 @@ fn run_parts<S: Service>(
         let consumer = Consumer::new(bus, store, source, S::SOURCE, Arc::clone(&handler));
         let run = consumer.run(stop.clone().wait());
         shared.push(Task::new(consumer_name(source), run).after(relay.compared(), &stop));
-        let inquirer = Inquirer::new(parts.bus.clone(), source, S::SOURCE);
-        shared.push(Task::new(inquirer_name(source), inquirer.run(stop.clone().wait())));
+        let inquirer = Inquirer::new(parts.bus.clone(), source, S::SOURCE, parts.clock.name());
+        shared.push(Task::new(
+            inquirer_name(source),
+            inquirer.run(stop.clone().wait()),
+        ));
     }
     let recollection = recollection::mind(
         parts.store.clone(),

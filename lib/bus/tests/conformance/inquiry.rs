@@ -30,7 +30,8 @@ const GATHER_MILLIS: u128 = 10;
 
 /// Somebody who asks for the orders service, for as long as this is kept.
 pub(crate) fn inquirer(system: &System) -> JoinSet<()> {
-    let inquirer = Inquirer::new(system.bus.clone(), Source::Expiration, Source::Orders);
+    let asker = "a-reader".to_owned();
+    let inquirer = Inquirer::new(system.bus.clone(), Source::Expiration, Source::Orders, asker);
     let mut asking = JoinSet::new();
     asking.spawn(inquirer.run(std::future::pending()));
     asking
