@@ -1,9 +1,9 @@
 //! What the contract says about payments, good and bad.
 
 use serde_json::{Value, json};
-use testkit::Answer;
+use testkit::{Answer, eventually};
 
-use crate::world::World;
+use crate::world::{SOON, World};
 
 fn problem(answer: &Answer, status: u16) -> Value {
     assert_eq!(answer.status, status, "{answer:?}");
@@ -85,18 +85,18 @@ async fn only_the_buyer_knows_of_a_payment() {
 async fn what_does_not_exist_is_not_found() {
     let world = World::start().await;
     let (_, ann) = world.person();
-    // An old id is not waited for, a young one is.
     let old = "01900000-0000-7000-8000-000000000001";
     problem(
         &ann.post("/api/payments", &json!({ "orderId": old })).send().await,
         404,
     );
-    problem(
-        &ann.post("/api/payments", &json!({ "orderId": world.clock.order_id() }))
-            .send()
-            .await,
-        404,
-    );
+    // Whether a young one exists must be asked of the orders service: "come again" until it has answered.
+    let young = json!({ "orderId": world.clock.order_id() });
+    eventually("payments can tell", SOON, async || {
+        let answer = ann.post("/api/payments", &young).send().await;
+        (answer.status != 503).then(|| problem(&answer, 404))
+    })
+    .await;
     for id in [old, "1", "webhook"] {
         let answer = ann.get(format!("/api/payments/{id}")).send().await;
         assert!(answer.status == 404 || answer.status == 405, "{answer:?}");
