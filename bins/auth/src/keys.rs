@@ -9,7 +9,7 @@ use ::store::{State, TransactError, TxnError};
 use errors::Problem;
 use events::{Event, KeyPublished, KeyRetired, Position, Timestamp};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use service::{Parts, READ_WAIT_MAX};
+use service::{KeyRow, Parts, READ_WAIT_MAX};
 use session::{SigningKey, TOKEN_SECONDS};
 use tokio::sync::{Mutex, watch};
 
@@ -133,6 +133,13 @@ impl KeyRing {
         let _turn = self.turn.lock().await;
         let keys = keys(parts)?;
         self.settle(&keys);
+        for kid in halves(parts, &keys)? {
+            retire(parts, kid.clone()).await?;
+            tracing::warn!(
+                kid,
+                "a signing key is retired whose private half was lost with what came after a backup"
+            );
+        }
         let lives: Vec<KeyLife> = keys.iter().map(|key| key.life.clone()).collect();
         let relayed = parts.bus.status().relayed;
         let is_published = |key: &KeyLife| relayed >= self.needed(&key.kid);
@@ -228,6 +235,18 @@ pub(crate) fn keys(parts: &Parts<People>) -> Result<Vec<PrivateKey>, String> {
         .store
         .scan::<PrivateKey>(None, KEYS_MAX)
         .map_err(|error| error.to_string())
+}
+
+/// The names of keys of which only the public half is here: their private half was made after the backup that this store
+/// comes out of. No rotation comes to them, and nobody can tell any more who else has it.
+fn halves(parts: &Parts<People>, keys: &[PrivateKey]) -> Result<Vec<String>, String> {
+    let known = parts
+        .store
+        .scan::<KeyRow>(None, KEYS_MAX)
+        .map_err(|error| error.to_string())?;
+    let names = known.into_iter().map(|key| key.kid);
+    let is_half = |kid: &String| keys.iter().all(|key| key.life.kid != *kid);
+    Ok(names.filter(is_half).collect())
 }
 
 fn current(keys: &[PrivateKey]) -> Option<SigningKey> {

@@ -115,8 +115,7 @@ fn published(tx: &Txn<'_, People>, key: &KeyPublished) -> Result<Adopted, ::stor
         return Ok(Adopted::Whole);
     }
     Ok(Adopted::Without(format!(
-        "the private half of signing key {}: nothing more is signed with it, and what it has signed is good until it runs \
-         out",
+        "the private half of signing key {}: it is retired, and whoever was signed in with it must sign in again",
         key.kid,
     )))
 }

@@ -170,3 +170,50 @@ async fn keys_rotate_and_nobody_notices() {
     other.stop().await;
     world.stop().await;
 }
+
+/// Rotation knows nothing of such a key, so that it would stay good for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_without_its_private_half_is_retired_everywhere() {
+    let world = World::with_half_a_key(7).await;
+    let other = world.start_other().await;
+    let lost = SigningKey::from_seed(&[7; 32]);
+    let claims = Claims::new(
+        world.auth.clock.user_id(),
+        "ann@example.org",
+        world.auth.clock.session_id(),
+        world.auth.clock.now(),
+    );
+    let token = lost.sign(&claims);
+    eventually("auth does not state it any more", SOON, || async {
+        let keys = world.auth.client.get("/api/users/jwks.json").send().await.json();
+        let kids: Vec<&str> = keys["keys"]
+            .as_array()?
+            .iter()
+            .filter_map(|key| key["kid"].as_str())
+            .collect();
+        (!kids.is_empty() && !kids.contains(&lost.kid())).then_some(())
+    })
+    .await;
+    let nobody = world.auth.anonymous().with_bearer(token.clone());
+    assert_eq!(who(&nobody).await, Value::Null);
+    eventually("others do not know it any more", SOON, || async {
+        let answer = other
+            .anonymous()
+            .with_bearer(token.clone())
+            .get("/me")
+            .send()
+            .await;
+        // A key that is not known may be a new one, of which they will hear.
+        (answer.status == 503).then_some(())
+    })
+    .await;
+    // With another key all goes on.
+    let ann = sign_up(&world.auth, "ann@example.org").await;
+    let there = other.anonymous().with_bearer(ann.cookie("session").unwrap());
+    eventually("who signs in now is known everywhere", SOON, || async {
+        (there.get("/me").send().await.status == 200).then_some(())
+    })
+    .await;
+    other.stop().await;
+    world.stop().await;
+}

@@ -6,12 +6,12 @@ use auth::{App, Options};
 use base64::Engine as _;
 use bus::{Applied, Handler, Impossible, NotRecovering};
 use clap::Parser as _;
-use events::{Envelope, EventType, Source};
+use events::{Envelope, Event, EventType, KeyPublished, Source};
 use invariants::Fact;
 use serde_json::{Value, json};
 use service::{Built, Clock, Parts, Service, Settings, ShutdownTrigger, StartError, health_router};
-use session::CurrentUser;
-use store::{Change, Indexes, StoredRow, Tables, TransactError, Txn};
+use session::{CurrentUser, SigningKey};
+use store::{Change, Context, Indexes, Store, StoredRow, Tables, TransactError, Txn};
 use testkit::{Answer, Client, RedisServer, TempDir, eventually, temp_dir};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -94,6 +94,30 @@ impl World {
         let options = Flags::parse_from([&["auth"], flags].concat()).options;
         let settings = Settings::new(dir.path(), redis.url(), "http://localhost");
         let auth = Running::start::<App>(&settings, options).await;
+        Self { auth, redis, dir }
+    }
+
+    /// On a store that has published a key whose private half it does not have, as one that comes out of a backup.
+    pub(crate) async fn with_half_a_key(seed: u8) -> Self {
+        let (redis, dir) = (RedisServer::start(), temp_dir());
+        let settings = Settings::new(dir.path(), redis.url(), "http://localhost");
+        let key = SigningKey::from_seed(&[seed; 32]);
+        let now = Clock::new().now();
+        let published = Event::KeyPublished(KeyPublished {
+            kid: key.kid().to_owned(),
+            public_key: key.public_key().to_owned(),
+            usable_from: now,
+        });
+        let dir_of_auth = settings.store_dir(Source::Auth);
+        let store = Store::<NoIndexes>::open(store::Options::new(Source::Auth, dir_of_auth)).unwrap();
+        let staged = store.transact(Context::new(now), move |tx| {
+            service::stage(tx, &published)?;
+            tx.emit(published);
+            Ok::<_, TransactError<()>>(())
+        });
+        staged.await.unwrap();
+        store.close();
+        let auth = Running::start::<App>(&settings, Flags::parse_from(["auth"]).options).await;
         Self { auth, redis, dir }
     }
 
