@@ -150,12 +150,11 @@ impl Ledger {
     }
 
     /// Accounts that an operator gave up knowingly by restoring a backup that is older than they are: all but these.
-    /// How many that was.
-    pub fn given_up_accounts_but(&self, known: &BTreeSet<String>) -> usize {
+    pub fn given_up_accounts_but(&self, known: &BTreeSet<String>) -> BTreeSet<String> {
         let mut entries = self.entries();
-        let before = entries.users.len();
-        entries.users.retain(|user| known.contains(user));
-        before - entries.users.len()
+        let kept = entries.users.intersection(known).cloned().collect();
+        let all = std::mem::replace(&mut entries.users, kept);
+        all.difference(known).cloned().collect()
     }
 
     /// An order was answered 201.
