@@ -19,6 +19,7 @@ mod dashboard;
 mod decision;
 mod error;
 mod faults;
+mod health;
 mod html;
 mod idempotency;
 mod ids;

@@ -99,7 +99,8 @@ async fn run(args: Args) -> Result<(), String> {
         tokio::time::sleep(Duration::from_secs(DRAIN_SECONDS_MAX)).await;
     };
     println!("listening on http://{address}");
-    let serving = axum::serve(listener, fake.router()).with_graceful_shutdown(told(stopped.clone()));
+    let routes = fake.router().merge(fake.health_router());
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(told(stopped.clone()));
     let working = async { tokio::join!(async { serving.await }, fake.run_background(told(stopped))).0 };
     tokio::select! {
         served = working => served.map_err(|error| format!("the server ended: {error}")),

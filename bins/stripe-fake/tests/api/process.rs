@@ -112,6 +112,10 @@ async fn what_was_answered_survives_kill_9() {
 async fn sigterm_ends_it_cleanly() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut process = start(folder.path()).await;
+    for probe in ["healthz", "readyz"] {
+        let (status, _) = call("GET", &format!("{}/{probe}", process.base), "").await;
+        assert_eq!(status, 200, "{probe}");
+    }
     let pid = process.child.id().expect("runs").to_string();
     let killed = Command::new("kill")
         .args(["-TERM", &pid])
