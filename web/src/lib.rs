@@ -4,11 +4,14 @@
 //! decides nothing about tickets, orders or money. What it adds is the person's side: pages, forms that keep
 //! what was typed, a defence against forged requests, and live updates over server-sent events.
 //!
-//! It is not a proxy: `/api/...` is answered by the services behind the ingress, not here.
+//! It is not a proxy: `/api/...` is answered by the services behind the ingress. What no service owns of it comes here, and
+//! is the document of the whole API, or a problem.
 
 mod api;
 mod assets;
 mod csrf;
+mod description;
+mod document;
 mod format;
 mod forms;
 mod headers;
@@ -34,6 +37,7 @@ use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
+pub use description::describe;
 pub use settings::{
     Clock, Config, LIVE_STREAMS_MAX, PublicUrl, PublicUrlError, Secret, SecretError, Settings,
 };
@@ -103,7 +107,11 @@ pub fn router(settings: Settings, upstream: Upstream) -> Router {
         settings,
         upstream,
     });
+    let of_no_service = document::routes(Arc::clone(&site));
     let pages = Router::new()
+        .route_service("/api", of_no_service.clone())
+        .route_service("/api/", of_no_service.clone())
+        .route_service("/api/{*path}", of_no_service)
         .route("/", get(home::show))
         .route("/tickets/new", get(selling::new_form).post(selling::create))
         .route("/tickets/{id}", get(ticket::show).post(ticket::reserve))

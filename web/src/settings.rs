@@ -73,6 +73,9 @@ pub struct Config {
         default_value = "http://127.0.0.1:8085"
     )]
     pub payments_url: Uri,
+    /// Port at which every service answers /internal, if not at that of its base URL.
+    #[arg(long, value_name = "PORT", env = "SERVICES_INTERNAL_PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub services_internal_port: Option<u16>,
     /// Address under which browsers reach the site; https turns on Secure cookies and HSTS.
     #[arg(
         long,
@@ -112,6 +115,7 @@ impl Config {
             orders: self.orders_url.clone(),
             expiration: self.expiration_url.clone(),
             payments: self.payments_url.clone(),
+            internal_port: self.services_internal_port,
         }
     }
 

@@ -5,9 +5,11 @@
 //! in time and size and hands them on. It never forwards a cookie jar, only the person's own token.
 
 mod call;
+mod patience;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -23,6 +25,7 @@ use tower::ServiceExt;
 pub use call::{Answer, Call};
 
 use call::FORWARDED_FOR;
+use patience::Patience;
 
 /// How long a call may take beyond the time that it asked the service to wait.
 const CALL_SECONDS_MAX: u64 = 8;
@@ -34,8 +37,8 @@ const IDLE_SECONDS_MAX: u64 = 30;
 const IDLE_CONNECTIONS_MAX: usize = 64;
 /// The largest answer that is read; a page of 100 tickets with the longest texts stays below it.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Pauses before a read is tried again when no connection could be had, as during a service's restart.
-const RETRY_PAUSES_MILLIS: [u64; 2] = [50, 250];
+/// What a service shows to the inside only begins so.
+const INTERNAL: &str = "/internal/";
 
 /// A service behind the site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +102,8 @@ pub struct ServiceUrls {
     pub expiration: Uri,
     /// Base URL of the payments service.
     pub payments: Uri,
+    /// The port of all of them for `/internal/...` paths, if not that of their base URLs.
+    pub internal_port: Option<u16>,
 }
 
 impl ServiceUrls {
@@ -109,6 +114,15 @@ impl ServiceUrls {
             Service::Orders => &self.orders,
             Service::Expiration => &self.expiration,
             Service::Payments => &self.payments,
+        }
+    }
+
+    /// Where a service answers a path.
+    fn address(&self, service: Service, path: &str) -> String {
+        let base = self.of(service);
+        match (self.internal_port, base.host()) {
+            (Some(port), Some(host)) if path.starts_with(INTERNAL) => format!("http://{host}:{port}{path}"),
+            _ => format!("{}{path}", base.to_string().trim_end_matches('/')),
         }
     }
 }
@@ -154,6 +168,7 @@ enum Form {
     Http {
         client: Box<Client<HttpConnector, Full<Bytes>>>,
         urls: Box<ServiceUrls>,
+        patience: Arc<Patience>,
     },
     InProcess {
         api: Router,
@@ -175,6 +190,7 @@ impl Upstream {
         Upstream(Form::Http {
             client: Box::new(client),
             urls: Box::new(urls),
+            patience: Arc::default(),
         })
     }
 
@@ -216,9 +232,13 @@ impl Upstream {
         let seconds = CALL_SECONDS_MAX + call.wait_seconds;
         let answer = async {
             match &self.0 {
-                Form::Http { client, urls } => over_http(client, urls, service, call).await,
+                Form::Http {
+                    client,
+                    urls,
+                    patience,
+                } => over_http(client, urls, patience, service, call).await,
                 Form::InProcess { api, internal } => {
-                    let router = if call.path.starts_with("/internal/") {
+                    let router = if call.path.starts_with(INTERNAL) {
                         internal
                             .iter()
                             .find(|(owner, _)| *owner == service)
@@ -245,6 +265,7 @@ impl Upstream {
 async fn over_http(
     client: &Client<HttpConnector, Full<Bytes>>,
     urls: &ServiceUrls,
+    patience: &Patience,
     service: Service,
     call: Call,
 ) -> Result<Answer, UpstreamError> {
@@ -252,8 +273,8 @@ async fn over_http(
         service: service.name(),
         source,
     };
-    let base = urls.of(service).to_string();
-    let uri: Uri = format!("{}{}", base.trim_end_matches('/'), call.path)
+    let uri: Uri = urls
+        .address(service, &call.path)
         .parse()
         .map_err(|error| unreachable(Box::new(error)))?;
     let mut headers = call.headers;
@@ -265,23 +286,25 @@ async fn over_http(
         *request.headers_mut() = headers.clone();
         request
     };
-    // Only reads are repeated: whether a write that broke off took effect is not known here.
-    let mut pauses = if call.method == Method::GET {
-        RETRY_PAUSES_MILLIS.iter()
-    } else {
-        [].iter()
-    };
+    let mut tried = 0;
     loop {
-        match client.request(request()).await {
+        let error = match client.request(request()).await {
             Ok(response) => {
+                patience.answered(service);
                 let (parts, body) = response.into_parts();
                 return read(service, parts, body).await;
             }
-            Err(error) => match pauses.next() {
-                Some(millis) => tokio::time::sleep(Duration::from_millis(*millis)).await,
-                None => return Err(unreachable(Box::new(error))),
-            },
+            Err(error) => unreachable(Box::new(error)),
+        };
+        // Only reads are repeated: whether a write that broke off took effect is not known here.
+        if call.method != Method::GET {
+            return Err(error);
         }
+        match patience.missed(service, tried, Instant::now()) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return Err(error),
+        }
+        tried += 1;
     }
 }
 
@@ -357,6 +380,34 @@ mod tests {
         assert_eq!(Service::of_path("/api/payments"), Some(Service::Payments));
         assert_eq!(Service::of_path("/api/ticketsandmore"), None);
         assert_eq!(Service::of_path("/internal/status"), None);
+    }
+
+    #[test]
+    fn what_is_for_the_inside_may_have_a_port_of_its_own() {
+        let urls = |internal_port| {
+            let uri = || Uri::from_static("http://orders:8080/");
+            ServiceUrls {
+                auth: uri(),
+                tickets: uri(),
+                orders: uri(),
+                expiration: uri(),
+                payments: uri(),
+                internal_port,
+            }
+        };
+        let address = |port, path| urls(port).address(Service::Orders, path);
+        assert_eq!(
+            address(None, "/internal/status"),
+            "http://orders:8080/internal/status"
+        );
+        assert_eq!(
+            address(Some(9090), "/internal/status"),
+            "http://orders:9090/internal/status"
+        );
+        assert_eq!(
+            address(Some(9090), "/api/orders"),
+            "http://orders:8080/api/orders"
+        );
     }
 
     #[test]

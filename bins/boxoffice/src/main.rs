@@ -9,7 +9,6 @@ mod cli;
 mod control;
 mod data_dir;
 mod demo;
-mod description;
 mod dispatch;
 mod operator;
 mod redis_server;

@@ -17,7 +17,6 @@ use crate::cli::Cli;
 use crate::control::{self, ControlSocket};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::demo;
-use crate::description::describe;
 use crate::dispatch::Dispatch;
 use crate::redis_server::{RedisServer, RedisServerError};
 use crate::watch;
@@ -39,6 +38,11 @@ pub(crate) enum SystemError {
     Redis(#[from] RedisServerError),
     #[error("the stand-in for Stripe: {0}")]
     Stripe(#[from] stripe_fake::OpenError),
+    #[error(
+        "STRIPE_STAND_IN is `refused`, and there is no account to take money for: set STRIPE_SECRET_KEY and \
+         STRIPE_WEBHOOK_SECRET to those of your Stripe account"
+    )]
+    NoAccount,
     #[error(transparent)]
     Service(#[from] StartError),
     #[error("{0}")]
@@ -219,6 +223,9 @@ fn open_stripe(
         progress("stripe", "the account of STRIPE_SECRET_KEY");
         return Ok(None);
     }
+    if cli.payments.stripe_stand_in == payments::StandIn::Refused {
+        return Err(SystemError::NoAccount);
+    }
     let base = format!("http://{}", reachable(address));
     let stripe = StripeFake::open(stripe_fake::Config {
         data_dir: Some(data_dir.join("stripe-fake")),
@@ -290,7 +297,7 @@ fn route(
     for started in services {
         api = api.merge(started.api.clone());
     }
-    let openapi = describe(services);
+    let openapi = web::describe(services.iter().map(|started| started.openapi.clone()));
     let api = edge(api.route("/api/openapi.json", get(async move || axum::Json(openapi))));
     let mut upstream = web::Upstream::in_process(api.clone());
     for started in services {

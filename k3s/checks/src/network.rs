@@ -47,6 +47,9 @@ struct Party {
 /// The services, which all speak through Redis and are asked by the site.
 const SERVICES: &[&str] = &["auth", "tickets", "orders", "expiration", "payments"];
 
+/// Where every program answers what is for the inside: health, metrics, what operators do.
+const INTERNAL: u64 = 9090;
+
 /// The arrows: who may reach what, by name and port.
 fn arrows(bundle: &Bundle) -> BTreeSet<Arrow> {
     let mut arrows = BTreeSet::new();
@@ -54,7 +57,7 @@ fn arrows(bundle: &Bundle) -> BTreeSet<Arrow> {
         arrows.insert(arrow(from, to, port));
     };
     for service in SERVICES {
-        draw("web", service, 8080);
+        draw("web", service, INTERNAL);
         draw(service, "names", 53);
         if bundle.find("StatefulSet", "redis").is_some() {
             draw(service, "redis", 6379);
@@ -64,6 +67,7 @@ fn arrows(bundle: &Bundle) -> BTreeSet<Arrow> {
         }
         if *service != "expiration" {
             draw("the ingress controller", service, 8080);
+            draw("web", service, 8080);
         }
     }
     draw("web", "names", 53);
@@ -79,7 +83,7 @@ fn arrows(bundle: &Bundle) -> BTreeSet<Arrow> {
     if bundle.find("CronJob", "backup").is_some() {
         draw("backup", "names", 53);
         for service in SERVICES {
-            draw("backup", service, 8080);
+            draw("backup", service, INTERNAL);
         }
     }
     if bundle
@@ -87,9 +91,9 @@ fn arrows(bundle: &Bundle) -> BTreeSet<Arrow> {
         .any(|policy| policy.name().starts_with("monitoring"))
     {
         for service in SERVICES {
-            draw("the monitoring", service, 8080);
+            draw("the monitoring", service, INTERNAL);
         }
-        draw("the monitoring", "web", 9090);
+        draw("the monitoring", "web", INTERNAL);
     }
     arrows
 }

@@ -13,6 +13,10 @@ const READ_BY_ALL: &[&str] = &["RUST_LOG"];
 /// The routes that a probe may ask.
 const PROBED: &[&str] = &["/healthz", "/readyz"];
 
+/// The program that asks services for what is for the inside, and what tells it at which port.
+const SITE: &str = "web";
+const INTERNAL_PORT: &str = "SERVICES_INTERNAL_PORT";
+
 /// What one program takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Program {
@@ -57,6 +61,9 @@ pub(crate) fn check(bundle: &Bundle, programs: &Programs) -> Vec<String> {
                     known_settings(workload, container, program, &mut wrong);
                     listens_where_it_says(workload, container, &mut wrong);
                     addresses(bundle, workload, container, &mut wrong);
+                    if name == SITE {
+                        internal_port(bundle, workload, container, &mut wrong);
+                    }
                     probed_routes(workload, container, &mut wrong);
                 }
             }
@@ -146,16 +153,44 @@ fn addresses(bundle: &Bundle, workload: Workload<'_>, container: Container<'_>, 
         };
         let authority = rest.split('/').next().unwrap_or(rest);
         let (name, port) = authority.split_once(':').unwrap_or((authority, "80"));
-        let offered = bundle.find("Service", name).is_some_and(|service| {
-            let ports = service.list("/spec/ports").iter();
-            ports
-                .filter_map(|offered| offered.get("port")?.as_u64())
-                .any(|offered| offered.to_string() == port)
-        });
-        if !offered {
+        if !offers(bundle, name, port) {
             wrong.push(format!(
                 "{}: {variable} leads to {authority}, which no Service offers",
                 workload.object.title()
+            ));
+        }
+    }
+}
+
+/// Whether a Service has a port.
+fn offers(bundle: &Bundle, service: &str, port: &str) -> bool {
+    bundle.find("Service", service).is_some_and(|service| {
+        let ports = service.list("/spec/ports").iter();
+        ports
+            .filter_map(|offered| offered.get("port")?.as_u64())
+            .any(|offered| offered.to_string() == port)
+    })
+}
+
+/// The site asks every service for what is for the inside at one port, at which all of them must offer it.
+fn internal_port(bundle: &Bundle, workload: Workload<'_>, container: Container<'_>, wrong: &mut Vec<String>) {
+    let title = workload.object.title();
+    let Some((_, port)) = container.env().find(|(name, _)| *name == INTERNAL_PORT) else {
+        wrong.push(format!(
+            "{title}: asks for /internal at a service's public port, where there is none: set {INTERNAL_PORT}"
+        ));
+        return;
+    };
+    let port = text_at(port, "/value");
+    let services = container
+        .env()
+        .filter(|(name, _)| name.ends_with("_URL"))
+        .filter_map(|(_, value)| text_at(value, "/value").strip_prefix("http://"));
+    for service in services {
+        let name = service.split([':', '/']).next().unwrap_or(service);
+        if !offers(bundle, name, port) {
+            wrong.push(format!(
+                "{title}: {INTERNAL_PORT} is {port}, which Service {name} does not offer"
             ));
         }
     }

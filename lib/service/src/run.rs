@@ -1,5 +1,6 @@
 //! The main of a service in a process of its own.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser};
@@ -7,7 +8,8 @@ use tokio::net::TcpListener;
 
 use crate::command_line::{parse_command_line, print_line};
 use crate::process::prepare_process;
-use crate::settings::{listen_default, listen_variable};
+use crate::server::Bounds;
+use crate::settings::{INTERNAL_LISTEN_VARIABLE, listen_default, listen_variable};
 use crate::{Service, Settings, Shutdown, StartError, health, http, send_traces, server, start, telemetry};
 
 /// The exit code of a process that could not start.
@@ -56,32 +58,58 @@ async fn serve<S: Service>(config: Config<S::Options>) -> Result<(), StartError>
     let Config { settings, options } = config;
     let shutdown = Shutdown::on_signals()
         .map_err(|error| StartError::Failed(format!("signals can't be listened for: {error}")))?;
-    let refused = |error| StartError::Listen {
-        variable: listen_variable(S::SOURCE),
-        address: settings.listen,
-        error,
-    };
     let traces = send_traces(S::SOURCE.as_str()).map_err(StartError::Failed)?;
-    // The address first: a process that can't serve should not open a store for nothing.
-    let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
-    let address = listener.local_addr().map_err(refused)?;
+    // The addresses first: a process that can't serve should not open a store for nothing.
+    let (listener, address) = listen(listen_variable(S::SOURCE), settings.listen).await?;
+    let internal = match settings.internal_listen {
+        Some(address) => Some(listen(INTERNAL_LISTEN_VARIABLE, address).await?),
+        None => None,
+    };
     let started = start::<S>(&settings, options, shutdown.clone()).await?;
     let openapi = started.openapi.clone();
-    let router = started
-        .api
+    let public = started.api.clone().route(
+        "/api/openapi.json",
+        axum::routing::get(async move || axum::Json(openapi)),
+    );
+    let inside = started
+        .internal
         .clone()
-        .merge(started.internal.clone())
-        .merge(health::router(vec![started.probe.clone()]))
-        .route(
-            "/api/openapi.json",
-            axum::routing::get(async move || axum::Json(openapi)),
-        );
+        .merge(health::router(vec![started.probe.clone()]));
+    let (public, inside) = match internal {
+        Some((listener, address)) => {
+            print_line(&format!("internal on http://{address}"));
+            let bounds = Bounds::internal();
+            let inside = server::serve_within(bounds, listener, http::edge(inside), shutdown.clone());
+            (public, Some(tokio::spawn(inside)))
+        }
+        None => (public.merge(inside), None),
+    };
     print_line(&format!("listening on http://{address}"));
     tracing::info!(service = %S::SOURCE, %address, "serving");
-    server::serve(listener, http::edge(router), shutdown).await;
+    server::serve(listener, http::edge(public), shutdown).await;
+    if let Some(inside) = inside
+        && let Err(error) = inside.await
+    {
+        tracing::error!(%error, "the server of what is for the inside panicked");
+    }
     started.stop().await;
     traces.flush().await;
     Ok(())
+}
+
+/// Takes an address, and says which it is.
+async fn listen(
+    variable: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let refused = |error| StartError::Listen {
+        variable,
+        address,
+        error,
+    };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
 }
 
 fn not_started<S: Service>(why: &str) -> ExitCode {

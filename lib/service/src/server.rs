@@ -27,6 +27,9 @@ use crate::turn_away::{TURNED_AWAY_AT_ONCE_MAX, begin_counting, turn_away};
 /// closed.
 pub const CONNECTIONS_MAX: u32 = 8_192;
 
+/// How many connections are open at once to what is for the inside: probes, a scraper, operators, the site.
+const INTERNAL_CONNECTIONS_MAX: u32 = 256;
+
 /// How long requests that were accepted may take to finish once it is time to stop.
 pub const DRAIN_SECONDS_MAX: u64 = 8;
 
@@ -56,6 +59,17 @@ impl Default for Bounds {
             connections_max: connections_max(),
             header_wait_max: Duration::from_secs(HEADER_SECONDS_MAX),
             drain_max: Duration::from_secs(DRAIN_SECONDS_MAX),
+        }
+    }
+}
+
+impl Bounds {
+    /// Those of a port that only the inside reaches.
+    pub(crate) fn internal() -> Self {
+        let bounds = Self::default();
+        Self {
+            connections_max: bounds.connections_max.min(INTERNAL_CONNECTIONS_MAX),
+            ..bounds
         }
     }
 }

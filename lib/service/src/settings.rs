@@ -29,6 +29,11 @@ pub struct Settings {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
 
+    /// Address for what is for the inside: /healthz, /readyz, /metrics and /internal; without it they are served beside the
+    /// rest
+    #[arg(long, value_name = "ADDR", env = "BOXOFFICE_INTERNAL_LISTEN")]
+    pub internal_listen: Option<SocketAddr>,
+
     /// Where data is kept; each service has a folder of its own in it
     #[arg(long, value_name = "DIR", env = "BOXOFFICE_DATA_DIR", default_value = "data")]
     pub data_dir: PathBuf,
@@ -100,6 +105,7 @@ impl Settings {
     ) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            internal_listen: None,
             data_dir: data_dir.into(),
             redis_url: redis_url.into(),
             redis_prefix: String::new(),
@@ -116,6 +122,9 @@ impl Settings {
         self.data_dir.join(source.as_str())
     }
 }
+
+/// The variable that says where a service answers what is for the inside. There is one for all, since no two of them share it.
+pub(crate) const INTERNAL_LISTEN_VARIABLE: &str = "BOXOFFICE_INTERNAL_LISTEN";
 
 /// The variable that says where the service listens. clap needs it to be static.
 pub(crate) const fn listen_variable(source: Source) -> &'static str {

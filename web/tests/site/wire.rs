@@ -15,7 +15,12 @@ async fn serve(router: Router) -> String {
     format!("http://{address}/")
 }
 
+/// Services that answer everything at one port.
 fn upstream(base: &str) -> web::Upstream {
+    upstream_with_internal(base, None)
+}
+
+fn upstream_with_internal(base: &str, internal_port: Option<u16>) -> web::Upstream {
     let url = || base.parse().unwrap();
     web::Upstream::http(web::ServiceUrls {
         auth: url(),
@@ -23,6 +28,7 @@ fn upstream(base: &str) -> web::Upstream {
         orders: url(),
         expiration: url(),
         payments: url(),
+        internal_port,
     })
 }
 
@@ -37,8 +43,11 @@ async fn pages_and_forms_over_http() {
         "/internal/status",
         axum::routing::get(async || axum::Json(status)),
     );
-    let base = serve(world.api().merge(internal)).await;
-    let site = web::router(settings("http://boxoffice.test"), upstream(&base));
+    // As in a cluster: what is for the inside has a port of its own.
+    let base = serve(world.api()).await;
+    let internal: axum::http::Uri = serve(internal).await.parse().unwrap();
+    let upstream = upstream_with_internal(&base, internal.port_u16());
+    let site = web::router(settings("http://boxoffice.test"), upstream);
     let mut browser = Browser::of(site.clone());
     browser.cookies.insert("session".into(), buyer);
     let path = format!("/tickets/{ticket}");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testkit::{Client, Process, ProcessBuilder, RedisServer, temp_dir};
 
-use crate::support::{PASSWORD, SOON, who};
+use crate::support::{PASSWORD, SOON, is_problem, who};
 
 /// A second process on the same store must be refused within this time.
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
@@ -126,6 +126,32 @@ async fn secrets_stay_out_of_logs_and_documents() {
             assert!(!text.contains(secret), "{secret} in {place}");
         }
     }
+}
+
+/// Behind an ingress nobody should be able to ask for what is for the inside, whatever the ingress lets through.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_for_the_inside_may_have_a_port_of_its_own() {
+    let (redis, dir) = (RedisServer::start(), temp_dir());
+    let mut process = auth(dir.path(), &redis)
+        .env("BOXOFFICE_INTERNAL_LISTEN", "127.0.0.1:0")
+        .start();
+    let line = process.wait_for_line("internal on http://", SOON);
+    let inside = Client::new(line.trim_start_matches("internal on ").trim());
+    let public = Client::new(process.base());
+    let (who, keys) = ("/api/users/currentuser", "/internal/signing-keys");
+    for path in ["/healthz", "/metrics", "/internal/status", keys] {
+        is_problem(&public.get(path).send().await, 404);
+    }
+    public.get(who).expect(200).await;
+    public.get("/api/openapi.json").expect(200).await;
+    is_problem(&inside.get(who).send().await, 404);
+    for path in ["/healthz", "/metrics", "/internal/status"] {
+        inside.get(path).expect(200).await;
+    }
+    // Inside is not enough for what only an operator may do.
+    is_problem(&inside.get(keys).send().await, 403);
+    process.terminate();
+    assert_eq!(process.wait(SOON).code(), Some(0), "{}", process.printed());
 }
 
 #[test]

@@ -15,6 +15,9 @@ use crate::private_redis::PrivateRedis;
 /// How long the whole system may take to come up; debug builds on two busy cores are slow.
 const READY_MAX: Duration = Duration::from_secs(60);
 
+/// What services are asked whether they are ready. The site and the stand-in for Stripe are asked otherwise.
+const SERVICE_PROBE: &str = "/readyz";
+
 /// How the parts are laid out in processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Deployment {
@@ -165,6 +168,26 @@ impl System {
             let status = part.process.wait(within.saturating_sub(begun.elapsed()));
             assert_eq!(status.code(), Some(0), "{}", part.process.printed());
         }
+    }
+
+    /// Replaces one service after another, as an upgrade does: SIGTERM, and once it is gone, the next process on the same
+    /// store; the next service when that one is ready. Answers the longest time for which one was away.
+    pub(crate) async fn replace_each_service(&mut self) -> Duration {
+        let mut longest = Duration::ZERO;
+        for index in 0..self.parts.len() {
+            let part = &mut self.parts[index];
+            if !part.ready.ends_with(SERVICE_PROBE) {
+                continue;
+            }
+            let begun = Instant::now();
+            part.process.terminate();
+            let status = part.process.wait(READY_MAX);
+            assert_eq!(status.code(), Some(0), "{}", part.process.printed());
+            part.process = part.process.builder().spawn();
+            self.ready().await;
+            longest = longest.max(begun.elapsed());
+        }
+        longest
     }
 
     /// Where everything is kept.

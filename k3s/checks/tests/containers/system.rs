@@ -134,6 +134,8 @@ fn only_the_arrows_are_open(cluster: &Cluster) {
     };
     for (from, to, port) in [
         ("web", "auth", 8080),
+        ("web", "auth", 9090),
+        ("web", "expiration", 9090),
         ("orders", "redis", 6379),
         ("ingress", "web", 8080),
     ] {
@@ -145,6 +147,9 @@ fn only_the_arrows_are_open(cluster: &Cluster) {
         ("auth", "tickets", 8080),
         ("ingress", "redis", 6379),
         ("ingress", "expiration", 8080),
+        ("ingress", "auth", 9090),
+        ("stripe-fake", "payments", 9090),
+        ("web", "expiration", 8080),
         ("ingress", "web", 9090),
         ("redis", "auth", 8080),
     ] {
@@ -204,6 +209,15 @@ fn purchase(cluster: &mut Cluster) -> String {
         &[],
     );
     assert_eq!(left.json()["available"], 1, "{left:?}");
+    let document = seller.ask("GET", "/api/openapi.json", &[]);
+    assert_eq!(document.status, 200, "{document:?}");
+    assert!(
+        document.json()["paths"]["/api/orders"].is_object(),
+        "{document:?}"
+    );
+    let nothing = seller.ask("GET", "/api/nothing", &[]);
+    assert_eq!(nothing.status, 404, "{nothing:?}");
+    assert_eq!(nothing.json()["status"], 404, "a program gets no page");
     for inside in ["/healthz", "/metrics", "/internal/status"] {
         assert_eq!(
             seller.ask("GET", inside, &[]).status,

@@ -21,7 +21,7 @@ fn jobs_of_operators_are_whole() {
         (
             "k3s-rotate-key",
             &[],
-            "rotate-key --service=auth=http://auth:8080",
+            "rotate-key --service=auth=http://auth:9090",
         ),
     ];
     for (script, arguments, command) in cases {

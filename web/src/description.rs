@@ -1,6 +1,7 @@
 //! The OpenAPI document of all services together, and of the two routes that belong to none of them.
+//!
+//! What each service says of itself is made there, from its handlers; here it is only put together.
 
-use service::Started;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{Content, OpenApi, ResponseBuilder};
 
@@ -9,11 +10,11 @@ const ABOUT: &str = "Buy and sell tickets. Sign up or sign in: the cookie that i
                      says who asks. Amounts are in major units, times are RFC 3339 in UTC, ids are UUIDv7. Every error is a \
                      problem (RFC 9457) that also lists `errors`, each with a message and, where one is to blame, the field.";
 
-/// The document of these services.
-pub(crate) fn describe(services: &[Started]) -> OpenApi {
+/// One document out of what the services say of themselves, and of the site's own two routes for programs.
+pub fn describe(services: impl IntoIterator<Item = OpenApi>) -> OpenApi {
     let mut openapi = OpenApi::default();
-    for started in services {
-        openapi.merge(started.openapi.clone());
+    for service in services {
+        openapi.merge(service);
     }
     openapi.info.title = "Boxoffice".to_owned();
     openapi.info.version = env!("CARGO_PKG_VERSION").to_owned();

@@ -1,0 +1,143 @@
+//! Services are replaced one by one, there and back, while people read pages and buy: nobody who reads sees it, and whoever
+//! was told that an order stands has exactly that order.
+//!
+//! What makes one version differ from the next is not here: what travels and what is stored is held fast byte by byte where
+//! it is made (`lib/events/tests/wire.rs`, each store's snapshots), and an event in a newer schema is the fault bench's.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::harness::{Deployment, Options, System};
+use crate::operator::Operator;
+use crate::person::{PRICE, Person};
+
+/// An upgrade, and a downgrade.
+const ROUNDS: usize = 2;
+
+/// How many people buy, and how many more only look.
+const BUYERS: usize = 2;
+const READERS: usize = 2;
+
+/// How long one order may be tried for, whatever is being replaced, on a busy machine.
+const ORDER_MAX: Duration = Duration::from_secs(90);
+
+/// A service that is away for less than this is waited for by every page. On a machine that is so slow that it takes longer,
+/// a page may say that it can't be shown right now.
+const SURELY_WAITED_FOR: Duration = Duration::from_secs(3);
+
+/// What people met.
+#[derive(Default)]
+struct Met {
+    /// Pages that were shown.
+    pages: usize,
+    /// Pages that said to come again.
+    unavailable: usize,
+    /// Orders that were answered with 201.
+    orders: BTreeSet<String>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_service_after_another_is_replaced_and_nobody_notices() {
+    let mut system = System::start(Deployment::Separate, Options::default()).await;
+    let seller = Person::sign_up(&system).await;
+    let ticket: Arc<str> = seller.lists(10_000).await.into();
+    let (readers, buyers) = (
+        Person::sign_up_many(&system, READERS).await,
+        Person::sign_up_many(&system, BUYERS).await,
+    );
+    let over = Arc::new(AtomicBool::new(false));
+    let mut reading = JoinSet::new();
+    for reader in readers {
+        reading.spawn(reads(reader, Arc::clone(&ticket), Arc::clone(&over)));
+    }
+    let mut buying = JoinSet::new();
+    for buyer in buyers {
+        buying.spawn(buys(buyer, Arc::clone(&ticket), Arc::clone(&over)));
+    }
+    let mut longest = Duration::ZERO;
+    for _ in 0..ROUNDS {
+        longest = longest.max(system.replace_each_service().await);
+    }
+    over.store(true, Ordering::Relaxed);
+
+    for met in reading.join_all().await {
+        assert!(met.pages > 0, "somebody has read meanwhile");
+        if longest < SURELY_WAITED_FOR {
+            assert_eq!(met.unavailable, 0, "each was away for at most {longest:?}");
+        }
+    }
+    let mut orders = 0;
+    for (buyer, met) in buying.join_all().await {
+        let listed = buyer.get("/api/orders?limit=100").expect(200).await.json();
+        let listed: BTreeSet<String> = listed
+            .as_array()
+            .expect("a list of orders")
+            .iter()
+            .map(|order| order["id"].as_str().expect("an id").to_owned())
+            .collect();
+        assert_eq!(
+            listed, met.orders,
+            "what was answered with 201 is there, and nothing else"
+        );
+        for order in &met.orders {
+            buyer.sees(order, "awaiting:payment").await;
+        }
+        orders += met.orders.len();
+    }
+    assert!(orders > 0, "somebody has bought meanwhile");
+    Operator::of(&system, Deployment::Separate).finds_nothing_wrong();
+}
+
+/// Opens pages, one after another.
+async fn reads(reader: Person, ticket: Arc<str>, over: Arc<AtomicBool>) -> Met {
+    let mut met = Met::default();
+    while !over.load(Ordering::Relaxed) {
+        for path in ["/", &format!("/tickets/{ticket}"), "/orders"] {
+            let page = reader.get(path).send().await;
+            match page.status.as_u16() {
+                200 => met.pages += 1,
+                503 => met.unavailable += 1,
+                other => panic!("{path}: {other}\n{}", page.text()),
+            }
+        }
+    }
+    met
+}
+
+/// Orders a piece, and another one. What gets no answer is asked for again with the same key.
+async fn buys(buyer: Person, ticket: Arc<str>, over: Arc<AtomicBool>) -> (Person, Met) {
+    let mut met = Met::default();
+    let wish = json!({ "ticketId": *ticket, "price": PRICE });
+    // No more than a list shows.
+    for number in 0..100 {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        let begun = Instant::now();
+        let key = format!("upgrade-{number}");
+        loop {
+            assert!(begun.elapsed() < ORDER_MAX, "no order within {ORDER_MAX:?}");
+            let request = buyer.post("/api/orders", &wish);
+            let Ok(answer) = request.header("Idempotency-Key", &key).try_send().await else {
+                // Nobody listens at this moment.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            match answer.status.as_u16() {
+                201 => {
+                    met.orders.insert(answer.field("id"));
+                    break;
+                }
+                503 => tokio::time::sleep(Duration::from_millis(200)).await,
+                other => panic!("{other}: {}", answer.text()),
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    (buyer, met)
+}
