@@ -78,23 +78,27 @@ pub fn send_traces(process: &'static str) -> Result<Traces, String> {
     let Some(destination) = Destination::of(|name| std::env::var(name).ok())? else {
         return Ok(Traces::default());
     };
-    let (queue, spans) = mpsc::channel(SPANS_QUEUED_MAX);
-    let (stop, stopped) = oneshot::channel();
+    let (exporter, traces) = begin(destination, process);
+    if EXPORTER.set(exporter).is_err() {
+        tracing::warn!("traces of this process are sent already");
+    }
+    Ok(traces)
+}
+
+/// Both ends of a queue, the far one at work.
+fn begin(destination: Destination, process: &'static str) -> (Exporter, Traces) {
     for why in [Lost::QueueFull, Lost::Refused, Lost::Unsent] {
         metrics::counter!(DROPPED, "why" => why.label()).absolute(0);
     }
-    let collector = Collector::new(destination.clone());
+    let (queue, spans) = mpsc::channel(SPANS_QUEUED_MAX);
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(Collector::new(destination.clone()).run(spans, stopped));
     let exporter = Exporter {
         destination,
         process,
         queue,
     };
-    if EXPORTER.set(exporter).is_err() {
-        tracing::warn!("traces of this process are sent already");
-        return Ok(Traces::default());
-    }
-    let task = tokio::spawn(collector.run(spans, stopped));
-    Ok(Traces(Some(Sending { stop, task })))
+    (exporter, Traces(Some(Sending { stop, task })))
 }
 
 impl Traces {
@@ -310,3 +314,6 @@ fn rejected(said: &serde_json::Value) -> usize {
     let number = said.as_u64().or_else(|| said.as_str()?.parse().ok());
     number.map_or(0, |number| usize::try_from(number).unwrap_or(usize::MAX))
 }
+
+#[cfg(test)]
+mod tests;
