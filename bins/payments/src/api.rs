@@ -78,7 +78,7 @@ pub fn router(shared: Shared) -> OpenApiRouter {
 }
 
 /// After how long it is worth coming back.
-const RETRY_SECONDS: u32 = 2;
+pub(crate) const RETRY_SECONDS: u32 = 2;
 
 /// The route as idempotency keys are counted.
 const OPEN_ROUTE: &str = "POST /api/payments";

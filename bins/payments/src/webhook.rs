@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use bytes::Bytes;
 use errors::Problem;
-use events::{OrderId, PaymentId, Timestamp};
+use events::{OrderId, PaymentId, Source, Timestamp};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use service::OrProblem as _;
@@ -16,8 +16,8 @@ use store::TransactError;
 use stripe_webhook::{Webhook, WebhookError};
 use utoipa::ToSchema;
 
-use crate::api::Shared;
-use crate::domain::Payment;
+use crate::api::{RETRY_SECONDS, Shared};
+use crate::domain::{Order, Payment};
 use crate::store::{NOTICE_ID_CHARS_MAX, Notice};
 use crate::stripe::{META_ORDER, META_PAYMENT};
 
@@ -64,6 +64,10 @@ struct Noticed {
 enum Stored {
     New,
     Repeated,
+    /// Its payment was lost, and is to be undone as far as is known of its order.
+    Losable,
+    /// Its payment was lost, and is known again, to be undone.
+    Lost,
     Unknown,
 }
 
@@ -77,7 +81,8 @@ pub(crate) fn count_from_zero() {
 /// Signed by Stripe; what it is about is read anew from Stripe before anything happens.
 #[utoipa::path(post, path = "/api/payments/webhook", tag = "payments", request_body = String,
     params(("Stripe-Signature" = String, Header)),
-    responses((status = 200, body = Received), (status = 400, body = errors::ProblemBody)))]
+    responses((status = 200, body = Received), (status = 400, body = errors::ProblemBody),
+        (status = 503, body = errors::ProblemBody)))]
 pub(crate) async fn receive(
     State(shared): State<Shared>,
     headers: HeaderMap,
@@ -95,10 +100,15 @@ pub(crate) async fn receive(
     metrics::counter!("payments_notices_total").increment(1);
     if let Some(noticed) = noticed(event, now) {
         let id = noticed.notice.payment_id;
-        match store(&shared, noticed.notice.clone()).await? {
+        match stored(&shared, &noticed).await? {
             Stored::New => shared.looks.ask(id),
+            Stored::Lost => {
+                tracing::warn!(payment = %id, order = noticed.order.map(tracing::field::display),
+                    "Stripe has a payment that this store has lost: what it has of it is undone");
+                shared.looks.ask(id);
+            }
             Stored::Repeated => {}
-            Stored::Unknown => tell_unknown(&noticed),
+            Stored::Unknown | Stored::Losable => tell_unknown(&noticed),
         }
     }
     Ok(Json(Received { received: true }))
@@ -150,8 +160,8 @@ fn noticed(event: StripeEvent, now: Timestamp) -> Option<Noticed> {
 }
 
 /// A payment is stored before Stripe hears of it. One that Stripe knows and this store does not was lost with a store that
-/// was given up for an older one, or is another installation's that shares the account. Its money may be anywhere, and
-/// nobody here can see to it, so that a person has to.
+/// was given up for an older one, or is another installation's that shares the account. Where it is not plain that its
+/// money is owed to the buyer ([`Payment::lost`]), a person has to see to it.
 fn tell_unknown(Noticed { notice, order }: &Noticed) {
     metrics::counter!(UNKNOWN).increment(1);
     let order = order.map_or_else(|| "not said".to_owned(), |order| order.to_string());
@@ -160,17 +170,54 @@ fn tell_unknown(Noticed { notice, order }: &Noticed) {
         "Stripe has a payment that this store does not know: compare the order with Stripe");
 }
 
-/// Stores a notice, unless it came before or its payment is not known here.
-async fn store(shared: &Shared, notice: Notice) -> Result<Stored, Problem> {
+/// Stores a notice, after all that the orders service has said of its order was heard if its payment may be undone for it:
+/// the money of an order that was completed since would be given back.
+async fn stored(shared: &Shared, noticed: &Noticed) -> Result<Stored, Problem> {
+    let stored = store(shared, noticed.clone(), false).await?;
+    if !matches!(stored, Stored::Losable) {
+        return Ok(stored);
+    }
+    if !shared.parts.catches_up(Source::Orders).await {
+        // Stripe sends it again.
+        let message = "What became of the order is not known here yet, try again soon";
+        return Err(Problem::unavailable(message, RETRY_SECONDS));
+    }
+    store(shared, noticed.clone(), true).await
+}
+
+/// Stores a notice, unless it came before or its payment is not known here. One that was lost is known from then on, if it
+/// is `certain` how its order stands.
+async fn store(
+    shared: &Shared,
+    Noticed { notice, order }: Noticed,
+    certain: bool,
+) -> Result<Stored, Problem> {
     let stored = shared.parts.transact::<_, Infallible>(move |tx| {
-        if tx.get::<Payment>(&notice.payment_id)?.is_none() {
-            return Ok(Stored::Unknown);
-        }
-        if tx.get::<Notice>(&notice.id)?.is_some() {
-            return Ok(Stored::Repeated);
-        }
+        let known = tx.get::<Payment>(&notice.payment_id)?;
+        let stored = if known.is_some() {
+            if tx.get::<Notice>(&notice.id)?.is_some() {
+                return Ok(Stored::Repeated);
+            }
+            Stored::New
+        } else {
+            let order = match order {
+                Some(order) => tx.get::<Order>(&order)?,
+                None => None,
+            };
+            let lost = order.zip(notice.session.clone());
+            let lost =
+                lost.and_then(|(order, session)| Payment::lost(notice.payment_id, session, &order, tx.now()));
+            let Some(lost) = lost else {
+                return Ok(Stored::Unknown);
+            };
+            if !certain {
+                return Ok(Stored::Losable);
+            }
+            tx.put_any(lost)?;
+            Stored::Lost
+        };
         tx.put_any(notice)?;
-        Ok(Stored::New)
+        Ok(stored)
     });
     let stored = stored
         .await

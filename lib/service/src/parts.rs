@@ -233,6 +233,15 @@ impl<I: Indexes> Parts<I> {
         waiting::poll(&self.store, &self.waiters, &self.shutdown, key, known, prefer).await
     }
 
+    /// Waits, for at most [`crate::READ_WAIT_MAX`], until this service has applied everything that `from` had acknowledged
+    /// before; whether it has.
+    pub async fn catches_up(&self, from: Source) -> bool {
+        let caught_up = waiting::caught_up(&self.store, &self.bus, from);
+        tokio::time::timeout(waiting::READ_WAIT_MAX, caught_up)
+            .await
+            .is_ok()
+    }
+
     /// Whether this service knows that it has not applied all of a source's events. Where it does not, it may be behind
     /// all the same: only the source can tell ([`Bus::head`]).
     pub fn is_behind(&self, from: Source) -> bool {

@@ -161,10 +161,11 @@ impl Restore {
         {
             let since = payments.taken_at;
             lines.push(format!(
-                "Stripe keeps what this store has given up: payments begun since {since} are not known here any more, and \
-                 nobody voids or refunds them. Go through Stripe's payments from then on; each names its order in the \
-                 metadata, as order_id. Cancel what is only authorised, and refund what was captured unless \
-                 /ops shows the order as complete. Notices that still come about them are logged, and counted as \
+                "Stripe keeps what this store has given up: payments begun since {since} are not known here any more. One that \
+                 is paid from now on for an order that is not accepted is undone by itself, and nothing else is. Go through \
+                 Stripe's payments from then on; each names its order in the metadata, as order_id. Cancel what is only \
+                 authorised, and refund what was captured unless /ops shows the order as complete. Notices about what a \
+                 person has to see to are logged, and counted as \
                  payments_unknown_notices_total."
             ));
         }

@@ -1,8 +1,10 @@
 //! A payment after a loss: rebuilt from what others were told of it, told anew, and brought to where its order is.
 
-use events::{Event, FailureReason, OrderStatus, PaymentSnapshot, PaymentStatus, Timestamp, Version};
+use events::{
+    Event, FailureReason, Money, OrderStatus, PaymentId, PaymentSnapshot, PaymentStatus, Timestamp, Version,
+};
 
-use super::{Authorization, CheckoutRequest, Command, Failure, Payment, PaymentError, State};
+use super::{Authorization, CheckoutRequest, Command, Failure, Order, Payment, PaymentError, State};
 
 impl Payment {
     /// The payment as it was after `told`, as far as that says; `known` is what is left of it. What was never told, the
@@ -38,9 +40,31 @@ impl Payment {
             user_id: told.user_id,
             amount: told.amount,
             attempt: known.map_or(1, |known| known.attempt),
-            request: known.map_or_else(|| request(told, at), |known| known.request.clone()),
+            request: known.map_or_else(|| never_asked(told.amount, at), |known| known.request.clone()),
             state,
             changed_at: at,
+        })
+    }
+
+    /// A payment that Stripe tells of and this store has lost, with what came after a backup: nothing of it is to be left
+    /// there, and whoever still wants to pay its order begins another. `None` for an order that money is due for, or may
+    /// have been: what Stripe has of it may be just that, and only a person can tell.
+    pub fn lost(id: PaymentId, session: String, order: &Order, now: Timestamp) -> Option<Self> {
+        let is_owed = match order.status {
+            OrderStatus::Created | OrderStatus::AwaitingPayment | OrderStatus::Cancelled => false,
+            OrderStatus::Accepted | OrderStatus::Complete | OrderStatus::Refunding => true,
+        };
+        (!is_owed).then(|| Self {
+            id,
+            version: Version::FIRST,
+            published: Version(0),
+            order_id: order.id,
+            user_id: order.user_id,
+            amount: order.total,
+            attempt: 1,
+            request: never_asked(order.total, now),
+            state: State::Closing(Some(session)),
+            changed_at: now,
         })
     }
 
@@ -131,10 +155,10 @@ fn authorization(known: Option<&Payment>, told: &PaymentSnapshot) -> Result<Auth
 
 /// Stands where the request was. Nothing is asked of Stripe with it: its session was made, and another attempt begins with
 /// a request of its own.
-fn request(told: &PaymentSnapshot, at: Timestamp) -> CheckoutRequest {
+fn never_asked(amount: Money, at: Timestamp) -> CheckoutRequest {
     CheckoutRequest {
         title: String::new(),
-        price: told.amount,
+        price: amount,
         quantity: 1,
         success_url: String::new(),
         cancel_url: String::new(),

@@ -3,9 +3,9 @@
 use events::{CancelReason, OrderStatus};
 use http::Method;
 use serde_json::json;
-use testkit::Answer;
+use testkit::{Answer, eventually};
 
-use crate::world::{GOOD_CARD, World};
+use crate::world::{GOOD_CARD, SOON, World};
 
 const WEBHOOK: &str = "/api/payments/webhook";
 
@@ -98,6 +98,58 @@ async fn a_notice_about_a_payment_that_is_not_known_is_counted() {
     let signature = signed(&world, &strange, "whsec_boxoffice", 0);
     assert_eq!(send(&world, &strange, Some(&signature)).await.status, 200);
     assert_eq!(count().await, 1);
+}
+
+/// The store was given up for an older one while people paid on pages that it had opened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_payment_of_an_order_that_is_not_accepted_is_undone() {
+    let mut world = World::start().await;
+    let (user, ann) = world.person();
+    let mut order = world.order(user).await;
+    let mut over = world.order(user).await;
+    let mut accepted = world.order(user).await;
+    let (lost, late, owed) = (
+        world.open(&ann, &order).await,
+        world.open(&ann, &over).await,
+        world.open(&ann, &accepted).await,
+    );
+    world.lose_the_store().await;
+    // The order is known again, and is paid by another payment.
+    let again = world.open(&ann, &order).await;
+    assert_ne!(again["id"], lost["id"]);
+    over.cancelled(&world, CancelReason::Expired).await;
+    accepted.becomes(&world, OrderStatus::Accepted).await;
+    eventually("all of it is known again", SOON, || async {
+        let status = world.client.get("/internal/status").expect(200).await.json();
+        let sources = status["bus"]["sources"].as_array().cloned()?;
+        let behind = sources.iter().any(|source| source["cursor"] != source["head"]);
+        (!behind).then_some(())
+    })
+    .await;
+    for page in [&lost, &late, &owed] {
+        assert_eq!(world.pay(page, GOOD_CARD).await, 303);
+    }
+    world.settles(&over, ("canceled", 0, 0)).await;
+    world.settles(&order, ("canceled", 0, 0)).await;
+    assert_eq!(world.pay(&again, GOOD_CARD).await, 303);
+    world
+        .tells(&again, &["payment:opened", "payment:authorized"])
+        .await;
+    order.becomes(&world, OrderStatus::Accepted).await;
+    world
+        .tells(
+            &again,
+            &["payment:opened", "payment:authorized", "payment:created"],
+        )
+        .await;
+    let books = world.ledger(&order).await;
+    assert!(books.contains(&("succeeded".to_owned(), 2500, 0)), "{books:?}");
+    assert!(books.contains(&("canceled".to_owned(), 0, 0)), "{books:?}");
+    // What may be due is left to a person, who hears of it.
+    world.settles(&accepted, ("requires_capture", 0, 0)).await;
+    let told = world.client.get("/metrics").expect(200).await.text();
+    let counted = |line: &str| line.starts_with("payments_unknown_notices_total ") && !line.ends_with(" 0");
+    assert!(told.lines().any(counted), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

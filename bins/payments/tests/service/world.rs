@@ -118,6 +118,15 @@ impl World {
         self.ready().await;
     }
 
+    /// Everything that the service has ever known of payments is given up: its store, and what it has published.
+    pub(crate) async fn lose_the_store(&mut self) {
+        self.stop().await;
+        let store = self.dir.path().join(Source::Payments.as_str());
+        std::fs::remove_dir_all(store).expect("a temporary directory can be changed");
+        self.redis.command(&["DEL", "events:payments", "requests:payments"]);
+        self.restart().await;
+    }
+
     pub(crate) async fn stop(&mut self) {
         if let Some(payments) = self.payments.take() {
             payments.stop().await;
