@@ -1,6 +1,5 @@
 //! The services' own books, and Stripe's, for `invariants`: collected over HTTP, page after page.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 
 use events::OrderId;
@@ -19,17 +18,16 @@ use crate::system::System;
 /// How many facts are asked for at once.
 const FACTS_PER_PAGE: usize = 1_000;
 
-/// Adds what the invariants say about the books of all services, read now, and whose account is in none of them.
+/// Adds what the invariants say about the books of all services, read now, and what was acknowledged and is in none of them.
 pub async fn compare(system: &System, entries: &Entries, findings: &mut Findings) {
     let books = match collect(system).await {
         Ok(books) => books,
         Err(sentence) => return findings.pending.push(sentence),
     };
-    let users: BTreeSet<String> = books.facts.iter().filter_map(user).collect();
-    let lost = entries.users.difference(&users);
+    let lost = invariants::kept(&entries.promises(), &books);
     findings
         .lost
-        .extend(lost.map(|user| format!("the account of {user} was acknowledged")));
+        .extend(lost.into_iter().map(|violation| violation.sentence));
     let now = service::Clock::new().now();
     // At rest nothing may be under way any more; until then it is pending, and asked again.
     for violation in invariants::check(&books, now, Tolerance::NONE) {
@@ -39,15 +37,6 @@ pub async fn compare(system: &System, entries: &Entries, findings: &mut Findings
             &mut findings.pending
         };
         kind.push(violation.sentence);
-    }
-}
-
-/// Whose account it is, if it is one.
-fn user(fact: &Fact) -> Option<String> {
-    if let Fact::User(user) = fact {
-        Some(user.id.to_string())
-    } else {
-        None
     }
 }
 
@@ -104,21 +93,25 @@ pub async fn backup(system: &System, part: Part) -> Vec<u8> {
     client.get("/internal/backup").expect(200).await.body.to_vec()
 }
 
-/// Has every store read all its rows and compare them with its indexes; answers the hash of each one's rows.
+/// Has every store read all its rows and compare them with its indexes; answers what each says of itself, with the hash
+/// of its rows.
 ///
 /// # Panics
 /// When a store is not good, or does not say.
-pub async fn state_hashes(system: &System) -> BTreeMap<Part, String> {
-    let mut hashes = BTreeMap::new();
+pub async fn checked(system: &System) -> Books {
+    let mut books = Books::default();
     for part in Part::SERVICES {
         let client = Client::new(system.base(part)).with_bearer(OPERATOR_TOKEN);
         let answer = client.request(Method::POST, "/internal/check").send().await;
         assert_eq!(answer.status, 200, "{}: {}", part.name(), answer.text());
         let report = answer.json();
         assert_eq!(report["good"], true, "the store of {}: {report}", part.name());
-        hashes.insert(part, answer.field("stateHash"));
+        let account = account(system, part).await;
+        let mut account = account.unwrap_or_else(|| panic!("{} says nothing of its store", part.name()));
+        account.state_hash = Some(answer.field("stateHash"));
+        books.accounts.push(account);
     }
-    hashes
+    books
 }
 
 async fn charges(system: &System) -> Result<Vec<Fact>, String> {

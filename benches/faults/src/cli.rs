@@ -6,14 +6,15 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::random::Random;
-use crate::rows::{ROWS, Row};
+use crate::rows::{ELSEWHERE, ROWS, Row};
 use crate::run::run;
 use crate::stage::Form;
 
 /// Does harm to Boxoffice while people buy tickets, and looks whether anything was lost.
 ///
 /// It starts the services as processes with a real redis-server in a temporary directory, injects the faults of
-/// faults.md, heals them, and polls the invariants. It touches nothing else on this machine.
+/// faults.md, heals them, and polls the invariants. It touches nothing else on this machine. Rows 20 to 24 (Stripe), 31 and
+/// 32 (upgrades, keys) are tested in other places, which `list` names.
 #[derive(Debug, Parser)]
 #[command(name = "boxoffice-faults", version)]
 struct Arguments {
@@ -23,7 +24,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say which rows there are
+    /// Say which rows there are, and where those are tested that are not here
     List,
     /// Run rows and print a table; exit code 1 when one of them fails
     Run {
@@ -49,7 +50,11 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::List => {
             for row in ROWS {
-                println!("{:>3}  {:<24} {}", row.number, row.name, row.fault);
+                println!("{:>5}  {:<24} {}", row.number, row.name, row.fault);
+            }
+            println!("\nTested where they live, not here:");
+            for (numbers, fault, command) in ELSEWHERE {
+                println!("{numbers:>5}  {fault}\n       {command}");
             }
             ExitCode::SUCCESS
         }

@@ -5,8 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use events::{OrderStatus, Version};
+use invariants::Acknowledged;
 
 use crate::times::RanOut;
 
@@ -49,6 +53,19 @@ impl Status {
         match self {
             Self::Complete | Self::Cancelled => true,
             Self::Created | Self::AwaitingPayment | Self::Accepted | Self::Refunding => false,
+        }
+    }
+}
+
+impl From<Status> for OrderStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Created => Self::Created,
+            Status::AwaitingPayment => Self::AwaitingPayment,
+            Status::Accepted => Self::Accepted,
+            Status::Complete => Self::Complete,
+            Status::Refunding => Self::Refunding,
+            Status::Cancelled => Self::Cancelled,
         }
     }
 }
@@ -105,6 +122,8 @@ pub struct Entries {
     pub tickets: BTreeMap<String, KnownTicket>,
     /// Accounts, by id, that an answer has told of.
     pub users: BTreeSet<String>,
+    /// Payments, by id, that were answered 201.
+    pub payments: BTreeSet<String>,
     /// How many writes were answered 2xx.
     pub acknowledged: usize,
     /// How many purchases came to their end in front of their client.
@@ -119,6 +138,36 @@ pub struct Entries {
     pub ran_out: Vec<RanOut>,
     /// The longest time that any request took to its answer, or to its failure.
     pub slowest: Duration,
+}
+
+impl Entries {
+    /// All of it, as `invariants` compares it with the books (I3).
+    ///
+    /// # Panics
+    /// When an answer that was noted down had an id that is none.
+    pub fn promises(&self) -> Vec<Acknowledged> {
+        let users = self.users.iter().map(|user| Acknowledged::User { id: id(user) });
+        // An answer's version of a listing is not noted down: its first one is certain.
+        let tickets = self.tickets.keys().map(|ticket| Acknowledged::Ticket {
+            id: id(ticket),
+            version: Version::FIRST,
+        });
+        let orders = self.orders.iter().map(|(order, known)| Acknowledged::Order {
+            id: id(order),
+            version: Version(known.version),
+            status: known.status.into(),
+        });
+        let payments = self
+            .payments
+            .iter()
+            .map(|payment| Acknowledged::Payment { id: id(payment) });
+        users.chain(tickets).chain(orders).chain(payments).collect()
+    }
+}
+
+fn id<T: FromStr<Err: fmt::Debug>>(text: &str) -> T {
+    text.parse()
+        .unwrap_or_else(|error| panic!("an answer called {text:?} an id: {error:?}"))
 }
 
 /// The book.
@@ -180,8 +229,10 @@ impl Ledger {
     }
 
     /// A payment was answered 201.
-    pub fn payment_opened(&self) {
-        self.entries().acknowledged += 1;
+    pub fn payment_opened(&self, payment: &str) {
+        let mut entries = self.entries();
+        entries.acknowledged += 1;
+        entries.payments.insert(payment.to_owned());
     }
 
     /// Stripe has taken the card.

@@ -158,7 +158,7 @@ impl BuyingClient {
             .await?;
         match answer.status.as_u16() {
             201 => {
-                self.ledger().payment_opened();
+                self.ledger().payment_opened(&answer.field("id"));
                 Some(answer.field("url"))
             }
             // It was cancelled in the meantime, because its time was over or nothing was left of the ticket.

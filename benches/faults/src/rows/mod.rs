@@ -16,6 +16,7 @@ mod gone;
 mod groups;
 mod killed;
 mod link;
+mod overload;
 mod points;
 mod poison;
 mod redis;
@@ -72,6 +73,7 @@ rows! {
     11 "trimmed" "a stream trimmed past what a group has read" => stream::trimmed,
     12 "disk-full" "the disk of each store full" => disk::full,
     13 "disk-slow" "syncs of a second" => disk::slow,
+    13 "too-many-at-once" "more requests than places, on a disk that is held up" => overload::too_many_at_once,
     13 "power-cut" "the power cut: only what was synced is there" => disk::without_power,
     14 "clock-an-hour-off" "a clock an hour off" => clocks::an_hour_off,
     14 "clocks-apart" "two services' clocks 30 s apart" => clocks::half_a_minute_apart,
@@ -92,6 +94,31 @@ rows! {
     33 "redis-or-stripe-gone" "Redis, Stripe or a store gone" => gone::others_gone,
     34 "empty-store-late" "an empty store after the outboxes were trimmed" => restored::too_late_for_the_outboxes,
 }
+
+/// Rows of faults.md that other tests hold, because a smaller stage shows more of them: numbers, what they are,
+/// and the command that runs them.
+pub const ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "20-23",
+        "Stripe slow, failing, forgetful; its notices repeated, reordered, forged",
+        "cargo nextest run -p payments",
+    ),
+    (
+        "24",
+        "payment and expiry in the same moment",
+        "cargo nextest run -p boxoffice --test system late_payment",
+    ),
+    (
+        "31",
+        "an upgrade and a downgrade by one version",
+        "cargo nextest run -p boxoffice --test system upgrade",
+    ),
+    (
+        "32",
+        "the signing key rotated under load",
+        "cargo nextest run -p boxoffice --test system rotate_key",
+    ),
+];
 
 impl Row {
     /// The row of that name.

@@ -34,9 +34,10 @@ const GROWTH_MIB_MAX: u64 = 96;
 /// The largest entry's size.
 const HUGE_BYTES: usize = 10 * 1_024 * 1_024;
 
-/// An envelope that says all it should, in a schema that nobody has ever heard of.
-const UNKNOWN_SCHEMA: &str = r#"{"id":"orders-1-999999999","source":"orders","type":"order:created","subject":"nobody",
-"time":"2026-01-01T00:00:00Z","dataschema":"urn:somebody:else:7","epoch":1,"seq":999999999,"entityversion":1,"data":{}}"#;
+/// An envelope that says all it should, in a schema that nobody has ever heard of. Its entry claims another place: one that
+/// agreed with itself about a place in the future would rightly make its producer's store look old.
+const UNKNOWN_SCHEMA: &str = r#"{"id":"orders-1-7","source":"orders","type":"order:created","subject":"nobody",
+"time":"2026-01-01T00:00:00Z","dataschema":"urn:somebody:else:7","epoch":1,"seq":7,"entityversion":1,"data":{}}"#;
 
 /// The streams that are poisoned, and who reads each.
 const READERS: [(Part, &[Part]); 4] = [

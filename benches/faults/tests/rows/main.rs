@@ -46,6 +46,7 @@ rows! {
     row_11_trimmed = "trimmed",
     row_12_disk_full = "disk-full",
     row_13_disk_slow = "disk-slow",
+    row_13_too_many_at_once = "too-many-at-once",
     row_13_power_cut = "power-cut",
     row_14_clock_an_hour_off = "clock-an-hour-off",
     row_14_clocks_apart = "clocks-apart",
