@@ -86,7 +86,7 @@ impl Disked {
 /// Row 12: each service's disk in turn is full for a while. Nothing is acknowledged that is not kept, and the service
 /// is well again by itself, in the same process.
 pub(super) async fn full(stage: Stage) -> Outcome {
-    let (rounds, full_millis) = stage.size((1, 1_000), (5, 8_000));
+    let (rounds, full_millis) = stage.size((1, 1_000), (3, 8_000));
     let Disked { system, disks, _dir } = Disked::start(Setup::default().hold(HOLD_SECONDS)).await;
     let market = Market::open(&system, PEOPLE, HOLD_SECONDS, stage.seed).await;
     let purchases = market.purchases(Mix::ALL_WAYS);
