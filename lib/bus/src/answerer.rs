@@ -24,6 +24,9 @@ use crate::stream::ANSWER_SECONDS_MAX;
 /// How long one wait for a question takes.
 const INQUIRIES_BLOCK_SECONDS: u64 = 10;
 
+/// After a failure it tries again within this: somebody may be waiting for an answer.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
 /// Answers questions about the head of one store.
 pub(crate) struct Answerer {
     bus: Bus,
@@ -59,7 +62,7 @@ impl Answerer {
         while self.settled.wait_for(|settled| *settled).await.is_ok() {
             match self.answer_once().await {
                 Ok(()) => health.worked(),
-                Err(error) => sleep(health.failed(&error)).await,
+                Err(error) => sleep(health.failed(&error).min(PAUSE_MAX)).await,
             }
         }
     }

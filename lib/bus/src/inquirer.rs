@@ -120,7 +120,9 @@ impl Inquirer {
             }
             Err(error) => {
                 self.count("bus_inquiries_unanswered_total");
-                sleep(health.failed(&error)).await;
+                // Somebody waits: not as long as the other parts of the bus may.
+                let pause_max = Duration::from_millis(ANSWER_MILLIS_MAX);
+                sleep(health.failed(&error).min(pause_max)).await;
             }
         }
         desk.again();
