@@ -111,7 +111,12 @@ impl Person {
     async fn with_an_account(self) -> Self {
         let account = self.account();
         let answer = self.insist(Wish::post("/api/users/signup", Some(&account), ACCOUNT_KEY));
-        let answer = answer.await.expect("a sign-up is answered");
+        let Some(answer) = answer.await else {
+            panic!(
+                "a sign-up is not answered: {}",
+                self.ledger.copy().unexpected.join("\n")
+            );
+        };
         // The account was made, and the answer lost: the person, told that they have one, signs in.
         if answer.status == 409 {
             return self.signed_in_again().await;

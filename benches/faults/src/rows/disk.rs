@@ -139,7 +139,13 @@ pub(super) async fn full(stage: Stage) -> Outcome {
                 part.name()
             );
             if let Some(newcomers) = newcomers {
-                newcomers.await.expect("whoever signs up is answered in the end");
+                let answered = newcomers.await;
+                assert!(
+                    answered.is_ok(),
+                    "whoever signs up is not answered in the end: {:?}\n{}",
+                    market.ledger().copy().unexpected,
+                    system.process(*part).printed()
+                );
             }
             refusals += disk.refusals() - before;
             stage.say(&format!("the disk of {} was full", part.name()));
