@@ -4,6 +4,7 @@
 //! Pages cannot tell the two apart. This module knows nothing about what the answers mean: it bounds them
 //! in time and size and hands them on. It never forwards a cookie jar, only the person's own token.
 
+mod again;
 mod call;
 mod patience;
 
@@ -24,6 +25,7 @@ use tower::ServiceExt;
 
 pub use call::{Answer, Call};
 
+use again::{Again, Waited};
 use call::FORWARDED_FOR;
 use patience::Patience;
 
@@ -168,12 +170,19 @@ enum Form {
     Http {
         client: Box<Client<HttpConnector, Full<Bytes>>>,
         urls: Box<ServiceUrls>,
-        patience: Arc<Patience>,
+        waits: Arc<Waits>,
     },
     InProcess {
         api: Router,
         internal: Vec<(Service, Router)>,
     },
+}
+
+/// What makes a read be asked again.
+#[derive(Default)]
+struct Waits {
+    patience: Patience,
+    again: Again,
 }
 
 impl Upstream {
@@ -190,7 +199,7 @@ impl Upstream {
         Upstream(Form::Http {
             client: Box::new(client),
             urls: Box::new(urls),
-            patience: Arc::default(),
+            waits: Arc::default(),
         })
     }
 
@@ -232,11 +241,7 @@ impl Upstream {
         let seconds = CALL_SECONDS_MAX + call.wait_seconds;
         let answer = async {
             match &self.0 {
-                Form::Http {
-                    client,
-                    urls,
-                    patience,
-                } => over_http(client, urls, patience, service, call).await,
+                Form::Http { client, urls, waits } => over_http(client, urls, waits, service, call).await,
                 Form::InProcess { api, internal } => {
                     let router = if call.path.starts_with(INTERNAL) {
                         internal
@@ -265,7 +270,7 @@ impl Upstream {
 async fn over_http(
     client: &Client<HttpConnector, Full<Bytes>>,
     urls: &ServiceUrls,
-    patience: &Patience,
+    waits: &Waits,
     service: Service,
     call: Call,
 ) -> Result<Answer, UpstreamError> {
@@ -286,25 +291,29 @@ async fn over_http(
         *request.headers_mut() = headers.clone();
         request
     };
-    let mut tried = 0;
+    // Only reads are repeated: whether a write that broke off took effect is not known here.
+    let is_read = matches!(call.method, Method::GET | Method::HEAD);
+    let (mut tried, mut waited) = (0, Waited::default());
     loop {
-        let error = match client.request(request()).await {
+        match client.request(request()).await {
             Ok(response) => {
-                patience.answered(service);
+                waits.patience.answered(service);
                 let (parts, body) = response.into_parts();
-                return read(service, parts, body).await;
+                let pause = is_read.then(|| waits.again.after(parts.status, &parts.headers, &mut waited));
+                match pause.flatten() {
+                    Some(pause) => tokio::time::sleep(pause.time).await,
+                    None => return read(service, parts, body).await,
+                }
             }
-            Err(error) => unreachable(Box::new(error)),
-        };
-        // Only reads are repeated: whether a write that broke off took effect is not known here.
-        if call.method != Method::GET {
-            return Err(error);
+            Err(error) => {
+                let pause = is_read.then(|| waits.patience.missed(service, tried, Instant::now()));
+                match pause.flatten() {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(unreachable(Box::new(error))),
+                }
+                tried += 1;
+            }
         }
-        match patience.missed(service, tried, Instant::now()) {
-            Some(pause) => tokio::time::sleep(pause).await,
-            None => return Err(error),
-        }
-        tried += 1;
     }
 }
 

@@ -1,7 +1,13 @@
 //! The same pages with services that are processes of their own: over real sockets.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
 use axum::Router;
-use axum::http::StatusCode;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -74,4 +80,33 @@ async fn a_service_that_is_not_there_is_told_as_such() {
         assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(page.html.contains("We cannot do this right now"));
     }
+}
+
+#[tokio::test]
+async fn a_service_that_says_not_now_is_asked_again_and_only_for_what_is_read() {
+    let world = World::new();
+    let buyer = world.person(2, "buyer@example.com");
+    let ticket = world.ticket(10, 1, &json!({}));
+    // Each path and method is refused once, as by a service that has just started.
+    let refused = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&refused);
+    let at_first = move |request: Request, next: Next| {
+        let asked = format!("{} {}", request.method(), request.uri().path());
+        let is_new = refused.lock().unwrap().insert(asked);
+        async move {
+            if is_new {
+                return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "0")]).into_response();
+            }
+            next.run(request).await
+        }
+    };
+    let base = serve(world.api().layer(from_fn(at_first))).await;
+    let mut browser = Browser::of(web::router(settings("http://boxoffice.test"), upstream(&base)));
+    browser.cookies.insert("session".into(), buyer);
+    let path = format!("/tickets/{ticket}");
+    let page = browser.get(&path).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.html);
+    let order = browser.submit(&path, &path, &[]).await;
+    assert_eq!(order.status, StatusCode::SERVICE_UNAVAILABLE, "{}", order.html);
+    assert!(seen.lock().unwrap().contains("POST /api/orders"));
 }
