@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use common::{Account, Bank, Refusal, Stepped, account, event, id, now, options};
 use store::{Context, Store};
+use testkit::Chance;
 
 /// How many seeds a run has unless [`SEEDS_VARIABLE`] says otherwise, and from which one on.
 const SEEDS: u64 = 60;
@@ -36,27 +37,6 @@ const WORKERS: usize = 2;
 
 /// A block as file systems and disks lose them.
 const BLOCK_BYTES: u64 = 4_096;
-
-/// A reproducible sequence of numbers (splitmix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut number = self.0;
-        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        number ^ (number >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn one_of<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[usize::try_from(self.below(of.len() as u64)).unwrap()]
-    }
-}
 
 /// A good store, and what is in it.
 struct Good {
@@ -121,15 +101,15 @@ impl Good {
 }
 
 /// Damages one file, and says how.
-fn damage(numbers: &mut Numbers, dir: &Path, all: bool) -> String {
+fn damage(chance: &mut Chance, dir: &Path, all: bool) -> String {
     let mut files = Good::files(dir);
     if !all {
         // The mark counts by being there; without it alone nothing is missing.
         files.retain(|file| file.file_name().is_some_and(|name| name != "made"));
     }
     // Mostly the file that holds the data.
-    let file = if all || numbers.below(2) == 0 {
-        numbers.one_of(&files).clone()
+    let file = if all || chance.below(2) == 0 {
+        chance.pick(&files).clone()
     } else {
         dir.join("db")
     };
@@ -147,32 +127,36 @@ fn damage(numbers: &mut Numbers, dir: &Path, all: bool) -> String {
         fs::remove_file(&file).unwrap();
         return format!("{name} removed");
     }
-    let what = match numbers.below(7) {
+    let what = match chance.below(7) {
         0 => {
-            let length = numbers.below(used);
+            let length = chance.below(used);
             bytes.truncate(at(length));
             format!("{name} cut to {length}")
         }
         1 => {
             // As after a power cut: at the end of a block.
-            let length = numbers.below(used) / BLOCK_BYTES * BLOCK_BYTES;
+            let length = chance.below(used) / BLOCK_BYTES * BLOCK_BYTES;
             bytes.truncate(at(length));
             format!("{name} cut to {length}")
         }
         2 | 3 => {
-            let flips = 1 + numbers.below(4);
+            let flips = 1 + chance.below(4);
             for _ in 0..flips {
-                let bit = numbers.below(used * 8);
+                let bit = chance.below(used * 8);
                 bytes[at(bit / 8)] ^= 1 << (bit % 8);
             }
             format!("{name} with {flips} bits flipped")
         }
         4 | 5 => {
-            let zeros = numbers.below(2) == 0;
-            let from = numbers.below(used) / BLOCK_BYTES * BLOCK_BYTES;
-            let to = (from + BLOCK_BYTES * (1 + numbers.below(4))).min(bytes.len() as u64);
+            let zeros = chance.below(2) == 0;
+            let from = chance.below(used) / BLOCK_BYTES * BLOCK_BYTES;
+            let to = (from + BLOCK_BYTES * (1 + chance.below(4))).min(bytes.len() as u64);
             for byte in &mut bytes[at(from)..at(to)] {
-                *byte = if zeros { 0 } else { numbers.next().to_le_bytes()[0] };
+                *byte = if zeros {
+                    0
+                } else {
+                    chance.number().to_le_bytes()[0]
+                };
             }
             let with = if zeros { "zeros" } else { "garbage" };
             format!("{name} with {with} from {from} to {to}")
@@ -251,13 +235,13 @@ fn judge(dir: &Path, good: &Good) -> Verdict {
 
 /// One case, from its seed alone.
 fn case(seed: u64, goods: &[Good]) -> (String, Verdict) {
-    let mut numbers = Numbers(seed);
-    let good = numbers.one_of(goods);
+    let mut chance = Chance::new(seed);
+    let good = chance.pick(goods);
     let dir = tempfile::tempdir().unwrap();
     common::copy_dir(good.dir.path(), dir.path());
-    let mut what = damage(&mut numbers, dir.path(), false);
-    if numbers.below(3) == 0 {
-        what = format!("{what}, and {}", damage(&mut numbers, dir.path(), true));
+    let mut what = damage(&mut chance, dir.path(), false);
+    if chance.below(3) == 0 {
+        what = format!("{what}, and {}", damage(&mut chance, dir.path(), true));
     }
     (format!("{}: {what}", good.kind), judge(dir.path(), good))
 }

@@ -33,6 +33,15 @@ impl Chance {
         range.start + usize::try_from(self.below(length)).expect("below the length of a range of usize")
     }
 
+    /// One of some.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn pick<'a, T>(&mut self, some: &'a [T]) -> &'a T {
+        assert!(!some.is_empty(), "none of none can be picked");
+        &some[self.index(0..some.len())]
+    }
+
     /// True `times` out of `of`.
     pub const fn happens(&mut self, times: u64, of: u64) -> bool {
         self.below(of) < times
@@ -69,6 +78,7 @@ mod tests {
         }
         assert!(seen.iter().all(|times| *times > 100), "{seen:?}");
         assert_eq!((chance.below(0), chance.index(4..4)), (0, 4));
+        assert!([1, 2].contains(chance.pick(&[1, 2])));
         assert!(!chance.happens(0, 3) && chance.happens(3, 3));
     }
 }

@@ -2,26 +2,12 @@
 
 use std::time::Duration;
 
-use testkit::{RedisOptions, RedisServer, Reply};
+use testkit::{Chance, RedisOptions, RedisServer, Reply};
 
 use crate::system::{REQUESTS, STREAM, System};
 
 /// How much happens in one run.
 const STEPS: u64 = 25;
-
-/// A small generator: the same seed, the same run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        // Knuth's MMIX constants; the upper bits are the good ones.
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn seed_1() {
@@ -53,19 +39,19 @@ async fn seed_of_the_environment() {
 }
 
 async fn run(seed: u64) {
-    let mut dice = Dice(seed);
+    let mut chance = Chance::new(seed);
     let options = RedisOptions {
-        append_only: dice.roll(2) == 0,
+        append_only: chance.below(2) == 0,
         memory_bytes_max: None,
     };
     let mut system = System::on(RedisServer::with(options));
     let mut running = system.run();
     let mut last = 0;
     for step in 0..STEPS {
-        let many = i64::try_from(dice.roll(60)).unwrap() + 1;
+        let many = i64::try_from(chance.below(60)).unwrap() + 1;
         system.publish(last + 1..=last + many).await;
         last += many;
-        let damage = dice.roll(12);
+        let damage = chance.below(12);
         match damage {
             0 => drop(system.redis.command(&["FLUSHALL"])),
             1 => drop(system.redis.command(&["DEL", STREAM])),
@@ -76,9 +62,9 @@ async fn run(seed: u64) {
             6 => drop(
                 system
                     .redis
-                    .command(&["XTRIM", STREAM, "MAXLEN", &dice.roll(20).to_string()]),
+                    .command(&["XTRIM", STREAM, "MAXLEN", &chance.below(20).to_string()]),
             ),
-            7 => delete_some(&system, &mut dice),
+            7 => delete_some(&system, &mut chance),
             8 => drop(system.inject(&[
                 "seq",
                 &(last + 1).to_string(),
@@ -90,22 +76,22 @@ async fn run(seed: u64) {
             9 => system.redis.restart(),
             10 => {
                 running.stop().await;
-                if dice.roll(2) == 0 {
+                if chance.below(2) == 0 {
                     system.reopen_expiration();
                 }
                 running = system.run();
             }
             _ => {
                 system.redis.stop();
-                let many = i64::try_from(dice.roll(60)).unwrap() + 1;
+                let many = i64::try_from(chance.below(60)).unwrap() + 1;
                 system.publish(last + 1..=last + many).await;
                 last += many;
                 system.redis.resume();
             }
         }
         // Some damage falls into quiet, some into the middle of the repair of what came before.
-        if dice.roll(3) == 0 {
-            let until = last - i64::try_from(dice.roll(30)).unwrap();
+        if chance.below(3) == 0 {
+            let until = last - i64::try_from(chance.below(30)).unwrap();
             testkit::eventually(
                 &format!("seed {seed} goes on after step {step}, damage {damage}"),
                 PATIENCE,
@@ -121,7 +107,7 @@ async fn run(seed: u64) {
 /// Repairs may queue up here; what is promised (10 s) counts from the last damage.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn delete_some(system: &System, dice: &mut Dice) {
+fn delete_some(system: &System, chance: &mut Chance) {
     let Reply::Array(entries) = system.redis.command(&["XRANGE", STREAM, "-", "+"]) else {
         return;
     };
@@ -129,7 +115,7 @@ fn delete_some(system: &System, dice: &mut Dice) {
         let Reply::Array(parts) = entry else {
             panic!("not an entry")
         };
-        if dice.roll(4) == 0 {
+        if chance.below(4) == 0 {
             system.redis.command(&["XDEL", STREAM, parts[0].text().unwrap()]);
         }
     }
