@@ -89,6 +89,15 @@ struct Part {
 impl System {
     /// Starts all of it on a new directory and waits until every part is ready.
     pub(crate) async fn start(deployment: Deployment, options: Options) -> Self {
+        Self::start_told(deployment, options, &[]).await
+    }
+
+    /// As [`Self::start`], with more variables for every part, which come before what it is told otherwise.
+    pub(crate) async fn start_told(
+        deployment: Deployment,
+        options: Options,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let dir = testkit::temp_dir();
         let own_redis = deployment == Deployment::Separate || options.redis == Redis::OfTheTest;
         let redis = own_redis.then(RedisServer::start);
@@ -99,9 +108,14 @@ impl System {
         };
         let parts = programs
             .into_iter()
-            .map(|(program, ready)| Part {
-                process: program.spawn(),
-                ready,
+            .map(|(program, ready)| {
+                let told = variables
+                    .iter()
+                    .fold(program, |program, (name, value)| program.env(name, value));
+                Part {
+                    process: told.spawn(),
+                    ready,
+                }
             })
             .collect();
         let mut system = Self {
