@@ -1,7 +1,7 @@
 //! A program of the workspace as a real process: started, watched, signalled, killed.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -48,6 +48,17 @@ impl ProcessBuilder {
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env
             .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// The same program as another build has it: the file of its name in `folder`.
+    ///
+    /// # Panics
+    /// When the program is no file.
+    #[must_use]
+    pub fn of_build(mut self, folder: &Path) -> Self {
+        let name = self.program.file_name().expect("a program is a file");
+        self.program = folder.join(name);
         self
     }
 

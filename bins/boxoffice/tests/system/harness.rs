@@ -18,6 +18,10 @@ const READY_MAX: Duration = Duration::from_secs(60);
 /// What services are asked whether they are ready. The site and the stand-in for Stripe are asked otherwise.
 const SERVICE_PROBE: &str = "/readyz";
 
+/// How long a service that is replaced is away, before its next process: less than in a cluster, and more than a read that is
+/// just tried again once or twice would bear.
+const AWAY: Duration = Duration::from_secs(1);
+
 /// How the parts are laid out in processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Deployment {
@@ -185,8 +189,9 @@ impl System {
     }
 
     /// Replaces one service after another, as an upgrade does: SIGTERM, and once it is gone, the next process on the same
-    /// store; the next service when that one is ready. Answers the longest time for which one was away.
-    pub(crate) async fn replace_each_service(&mut self) -> Duration {
+    /// store; the next service when that one is ready. The new processes are of the build in `folder`, if one is named.
+    /// Answers the longest time for which a service was away.
+    pub(crate) async fn replace_each_service(&mut self, folder: Option<&Path>) -> Duration {
         let mut longest = Duration::ZERO;
         for index in 0..self.parts.len() {
             let part = &mut self.parts[index];
@@ -197,7 +202,10 @@ impl System {
             part.process.terminate();
             let status = part.process.wait(READY_MAX);
             assert_eq!(status.code(), Some(0), "{}", part.process.printed());
-            part.process = part.process.builder().spawn();
+            tokio::time::sleep(AWAY).await;
+            let own = testkit::bin("boxoffice");
+            let folder = folder.or(own.parent()).expect("a program is in a folder");
+            part.process = part.process.builder().of_build(folder).spawn();
             self.ready().await;
             longest = longest.max(begun.elapsed());
         }
