@@ -8,7 +8,15 @@ use crate::object::text_at;
 use crate::{Bundle, Container, Workload};
 
 /// Variables that every program reads, though its `--help` tells them otherwise than as a flag's.
-const READ_BY_ALL: &[&str] = &["RUST_LOG"];
+const READ_BY_ALL: &[&str] = &[
+    "RUST_LOG",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+];
 
 /// The routes that a probe may ask.
 const PROBED: &[&str] = &["/healthz", "/readyz"];
