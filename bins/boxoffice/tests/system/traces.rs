@@ -35,28 +35,37 @@ async fn collector() -> (String, Spans) {
     let router = Router::new()
         .route("/v1/traces", post(take))
         .with_state(Arc::clone(&spans));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("the loopback has a free port");
+    let address = listener.local_addr().expect("a bound listener has an address");
+    tokio::spawn(async move {
+        axum::serve(listener, router)
+            .await
+            .expect("it serves until the test ends")
+    });
     (format!("http://{address}"), spans)
 }
 
 async fn take(State(spans): State<Spans>, Json(told): Json<Value>) -> Json<Value> {
-    let list = |value: &Value| value.as_array().unwrap().clone();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let list = |value: &Value| value.as_array().expect("OTLP has a list there").clone();
+    let text = |value: &Value| value.as_str().expect("OTLP has a text there").to_owned();
     for resource in list(&told["resourceSpans"]) {
         let named = list(&resource["resource"]["attributes"]);
         let named = named.iter().find(|attribute| attribute["key"] == "service.name");
-        let service = text(&named.unwrap()["value"]["stringValue"]);
+        let service = text(&named.expect("every service has a name")["value"]["stringValue"]);
         for scope in list(&resource["scopeSpans"]) {
             for span in list(&scope["spans"]) {
-                spans.lock().unwrap().push(Told {
-                    service: service.clone(),
-                    name: text(&span["name"]),
-                    trace: text(&span["traceId"]),
-                    id: text(&span["spanId"]),
-                    parent: span["parentSpanId"].as_str().map(str::to_owned),
-                });
+                spans
+                    .lock()
+                    .expect("no test panics while it holds them")
+                    .push(Told {
+                        service: service.clone(),
+                        name: text(&span["name"]),
+                        trace: text(&span["traceId"]),
+                        id: text(&span["spanId"]),
+                        parent: span["parentSpanId"].as_str().map(str::to_owned),
+                    });
             }
         }
     }
