@@ -123,7 +123,8 @@ impl World {
         self.stop().await;
         let store = self.dir.path().join(Source::Payments.as_str());
         std::fs::remove_dir_all(store).expect("a temporary directory can be changed");
-        self.redis.command(&["DEL", "events:payments", "requests:payments"]);
+        self.redis
+            .command(&["DEL", "events:payments", "requests:payments"]);
         self.restart().await;
     }
 
