@@ -18,16 +18,16 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use axum::{BoxError, Router};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::ServiceExt;
 
 pub use call::{Answer, Call};
 pub use services::{Service, ServiceUrls};
 
-use again::{Again, Waited};
 use call::FORWARDED_FOR;
 use patience::Patience;
 use services::INTERNAL;
@@ -42,6 +42,11 @@ const IDLE_SECONDS_MAX: u64 = 30;
 const IDLE_CONNECTIONS_MAX: usize = 64;
 /// The largest answer that is read; a page of 100 tickets with the longest texts stays below it.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Reads that wait at once to be asked again, in the whole site, whether their service gives no connection or says "not now". One
+/// more is answered as it is: a service that has too much to do does not get twice as much, and one that comes back is not
+/// overrun.
+const READS_WAITING_MAX: usize = 256;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +80,17 @@ pub enum UpstreamError {
     },
 }
 
+impl UpstreamError {
+    /// The way to the service broke, before or within its answer: another try may do better.
+    fn broke_off(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Unreadable { source, .. } => !source.is::<LengthLimitError>(),
+            Self::NoOwner(_) | Self::TimedOut { .. } => false,
+        }
+    }
+}
+
 /// The services, however they are reached.
 #[derive(Clone)]
 pub struct Upstream(Form);
@@ -92,11 +108,30 @@ enum Form {
     },
 }
 
-/// What makes a read be asked again.
-#[derive(Default)]
+/// Where reads wait to be asked again.
 struct Waits {
     patience: Patience,
-    again: Again,
+    places: Semaphore,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            patience: Patience::default(),
+            places: Semaphore::new(READS_WAITING_MAX),
+        }
+    }
+}
+
+impl Waits {
+    /// Whether a read may wait: it has a place already, or finds one. It keeps it until it has its answer.
+    fn lets<'a>(&'a self, place: &mut Option<SemaphorePermit<'a>>) -> bool {
+        if place.is_none() {
+            // An error means that there is none: nobody closes the semaphore.
+            *place = self.places.try_acquire().ok();
+        }
+        place.is_some()
+    }
 }
 
 impl Upstream {
@@ -207,27 +242,39 @@ async fn over_http(
     };
     // Only reads are repeated: whether a write that broke off took effect is not known here.
     let is_read = matches!(call.method, Method::GET | Method::HEAD);
-    let (mut tried, mut waited) = (0, Waited::default());
+    let (begun, mut tried, mut place) = (Instant::now(), 0, None);
     loop {
-        match client.request(request()).await {
+        let outcome = match client.request(request()).await {
             Ok(response) => {
-                waits.patience.answered(service);
                 let (parts, body) = response.into_parts();
-                let pause = is_read.then(|| waits.again.after(parts.status, &parts.headers, &mut waited));
-                match pause.flatten() {
-                    Some(pause) => tokio::time::sleep(pause.time).await,
-                    None => return read(service, parts, body).await,
+                // What it was asked to wait for news is not time that somebody has waited for a page.
+                let taken = begun
+                    .elapsed()
+                    .saturating_sub(Duration::from_secs(call.wait_seconds));
+                let pause = again::after(parts.status, &parts.headers, taken);
+                if let Some(pause) = pause.filter(|_| is_read && waits.lets(&mut place)) {
+                    waits.patience.answered(service);
+                    tokio::time::sleep(pause).await;
+                    continue;
                 }
+                read(service, parts, body).await
             }
-            Err(error) => {
-                let pause = is_read.then(|| waits.patience.missed(service, tried, Instant::now()));
-                match pause.flatten() {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => return Err(unreachable(Box::new(error))),
-                }
-                tried += 1;
+            Err(error) => Err(unreachable(Box::new(error))),
+        };
+        let error = match outcome {
+            Ok(answer) => {
+                waits.patience.answered(service);
+                return Ok(answer);
             }
+            Err(error) if is_read && error.broke_off() => error,
+            Err(error) => return Err(error),
+        };
+        let pause = waits.patience.missed(service, tried, Instant::now());
+        match pause.filter(|_| waits.lets(&mut place)) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return Err(error),
         }
+        tried += 1;
     }
 }
 
@@ -301,5 +348,17 @@ mod tests {
         append_peer(&mut headers, Some(([10, 0, 0, 1], 99).into()));
         append_peer(&mut headers, Some(([10, 0, 0, 2], 99).into()));
         assert_eq!(headers[FORWARDED_FOR], "10.0.0.1, 10.0.0.2");
+    }
+
+    #[test]
+    fn few_wait_at_once_and_each_keeps_its_place() {
+        let waits = Waits::default();
+        let mut places: Vec<_> = (0..READS_WAITING_MAX).map(|_| None).collect();
+        assert!(places.iter_mut().all(|place| waits.lets(place)));
+        let mut late = None;
+        assert!(!waits.lets(&mut late));
+        assert!(waits.lets(&mut places[0]), "it has one");
+        places.pop();
+        assert!(waits.lets(&mut late));
     }
 }

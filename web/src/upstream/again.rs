@@ -1,94 +1,47 @@
 //! Whether a read is asked again of a service that has answered "not now": one that has just started, or is a moment behind.
 //!
-//! It says itself when to come back. What it says is heeded once or twice, if a person would wait for it; and by few at a
-//! time, so that a service that has too much to do does not get twice as much.
+//! It says itself when to come back. What it says is heeded for as long as a person would wait for a page; after that, what it
+//! has said last is the answer.
 
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// How often one read is asked again.
-const TIMES_MAX: usize = 2;
+/// How long after its beginning a read is asked again at the latest. What is asked then has the rest of the call's eight seconds
+/// to be answered in.
+const ASKED_AGAIN_SECONDS_MAX: u64 = 5;
 
-/// How long one read waits in all to be asked again. A page that takes longer should rather say what is the matter.
-const WAIT_SECONDS_MAX: u64 = 3;
+/// The shortest pause, for a service that says "at once".
+const PAUSE_MIN: Duration = Duration::from_millis(200);
 
-/// Reads that wait at once to be asked again, in the whole site.
-const READS_WAITING_MAX: usize = 64;
-
-/// The places of those who wait.
-#[derive(Debug)]
-pub(super) struct Again(Semaphore);
-
-/// One read, and what it has waited so far.
-#[derive(Debug, Default)]
-pub(super) struct Waited {
-    times: usize,
-    seconds: u64,
-}
-
-/// To be waited out, and then asked again.
-#[derive(Debug)]
-pub(super) struct Pause<'a> {
-    pub(super) time: Duration,
-    _place: SemaphorePermit<'a>,
-}
-
-impl Default for Again {
-    fn default() -> Self {
-        Self(Semaphore::new(READS_WAITING_MAX))
+/// How long to wait after this answer before the read is asked again; nothing when the answer is the answer. `taken` is how long
+/// the read has taken so far.
+pub(super) fn after(status: StatusCode, headers: &HeaderMap, taken: Duration) -> Option<Duration> {
+    if !matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE) {
+        return None;
     }
-}
-
-impl Again {
-    /// How long to wait after this answer before the read is asked again; nothing when the answer is the answer.
-    pub(super) fn after(
-        &self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        waited: &mut Waited,
-    ) -> Option<Pause<'_>> {
-        if !matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE) {
-            return None;
-        }
-        let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-        let in_all = waited.seconds.saturating_add(seconds);
-        if waited.times == TIMES_MAX || in_all > WAIT_SECONDS_MAX {
-            return None;
-        }
-        let place = self.0.try_acquire().ok()?;
-        *waited = Waited {
-            times: waited.times + 1,
-            seconds: in_all,
-        };
-        Some(Pause {
-            time: Duration::from_secs(seconds),
-            _place: place,
-        })
-    }
+    let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    let pause = Duration::from_secs(seconds).max(PAUSE_MIN);
+    (taken.saturating_add(pause) <= Duration::from_secs(ASKED_AGAIN_SECONDS_MAX)).then_some(pause)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn after(again: &Again, status: u16, retry: Option<&str>, waited: &mut Waited) -> Option<u64> {
+    fn asked(status: u16, retry: Option<&str>, taken_millis: u64) -> Option<Duration> {
         let mut headers = HeaderMap::new();
         if let Some(retry) = retry {
             headers.insert(header::RETRY_AFTER, retry.parse().unwrap());
         }
         let status = StatusCode::from_u16(status).unwrap();
-        let pause = again.after(status, &headers, waited)?;
-        Some(pause.time.as_secs())
+        after(status, &headers, Duration::from_millis(taken_millis))
     }
 
     #[test]
     fn only_not_now_is_asked_again_when_the_service_says() {
-        let again = Again::default();
-        let asked = |status, retry| after(&again, status, retry, &mut Waited::default());
-        assert_eq!(asked(503, Some("1")), Some(1));
-        assert_eq!(asked(502, Some("0")), Some(0));
+        assert_eq!(asked(503, Some("1"), 0), Some(Duration::from_secs(1)));
+        assert_eq!(asked(502, Some("0"), 0), Some(PAUSE_MIN));
         for (status, retry) in [
             (503, None),
             (503, Some("soon")),
@@ -97,29 +50,18 @@ mod tests {
             (429, Some("1")),
             (200, Some("1")),
         ] {
-            assert_eq!(asked(status, retry), None, "{status} {retry:?}");
+            assert_eq!(asked(status, retry, 0), None, "{status} {retry:?}");
         }
     }
 
     #[test]
-    fn nobody_waits_for_ever() {
-        let (again, mut waited) = (Again::default(), Waited::default());
-        let mut asked = |retry| after(&again, 503, Some(retry), &mut waited);
-        assert_eq!(asked("2"), Some(2));
-        assert_eq!(asked("2"), None, "three seconds in all");
-        assert_eq!(asked("1"), Some(1));
-        assert_eq!(asked("0"), None, "twice");
-    }
-
-    #[test]
-    fn few_wait_at_once() {
-        let again = Again::default();
-        let mut headers = HeaderMap::new();
-        headers.insert(header::RETRY_AFTER, "1".parse().unwrap());
-        let ask = || again.after(StatusCode::SERVICE_UNAVAILABLE, &headers, &mut Waited::default());
-        let mut waiting: Vec<_> = (0..READS_WAITING_MAX).map(|_| ask().unwrap()).collect();
-        assert!(ask().is_none());
-        waiting.pop();
-        assert!(ask().is_some());
+    fn a_restart_is_waited_out_and_nobody_waits_for_ever() {
+        // A service that binds its port after 1.2 s and is ready after 3.8: it has said "in a second" three times by then.
+        for taken in [1_200, 2_210, 3_220] {
+            assert_eq!(asked(503, Some("1"), taken), Some(Duration::from_secs(1)));
+        }
+        assert_eq!(asked(503, Some("1"), 4_001), None);
+        assert_eq!(asked(503, Some("0"), 4_801), None);
+        assert_eq!(asked(503, Some("18446744073709551615"), 1), None);
     }
 }

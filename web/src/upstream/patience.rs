@@ -1,4 +1,4 @@
-//! How long a read is repeated while its service gives no connection: for as long as a restart takes.
+//! How long a read is repeated while its service gives no connection, or breaks off what it says: for as long as a restart takes.
 //!
 //! Nobody who opens a page should see that a service is just being replaced. But when it is down for longer than that, everyone
 //! is told at once, and no page hangs.
@@ -17,8 +17,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long after a service was first missed its return is waited for.
 const RESTART_MAX: Duration = Duration::from_secs(15);
 
-/// After so long without a try, an earlier absence says nothing about this one.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+/// After so long without a try, an earlier absence says nothing about this one: it may have been back meanwhile, unseen. Whoever
+/// waits tries twice a second.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
 
 /// Since when each service is missed.
 #[derive(Debug, Default)]
@@ -36,7 +37,7 @@ impl Patience {
         *self.of(service) = None;
     }
 
-    /// The service has given no connection to a read, for which it was tried so often before. How long to wait before the
+    /// The service has given no connection to a read, or no whole answer, for which it was tried so often before. How long to wait before the
     /// next try; nothing when it is time to say that it can't be reached.
     pub(super) fn missed(&self, service: Service, tried: usize, now: Instant) -> Option<Duration> {
         let mut missed = self.of(service);
@@ -71,6 +72,7 @@ mod tests {
         assert_eq!(missed(0, 0), Some(SHORT_PAUSES[0]));
         assert_eq!(missed(1, 0), Some(SHORT_PAUSES[1]));
         assert_eq!(missed(2, 1), Some(PAUSE));
+        assert_eq!(missed(6, 8), Some(PAUSE));
         assert_eq!(missed(9, 14), Some(PAUSE));
         // It is no restart: everyone is told after two short pauses.
         assert_eq!(missed(10, 15), None);
@@ -84,7 +86,13 @@ mod tests {
         // It was there again, or nobody has asked for long: the next absence may be a restart.
         patience.answered(Service::Orders);
         assert_eq!(missed(2, 17), Some(PAUSE));
-        assert_eq!(missed(2, 40), None);
-        assert_eq!(missed(2, 100), Some(PAUSE));
+        assert_eq!(missed(2, 26), Some(PAUSE));
+        assert_eq!(missed(2, 33), None);
+        assert_eq!(
+            missed(2, 42),
+            None,
+            "somebody asks every few seconds, and it is never there"
+        );
+        assert_eq!(missed(2, 52), Some(PAUSE));
     }
 }

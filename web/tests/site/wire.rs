@@ -1,13 +1,15 @@
 //! The same pages with services that are processes of their own: over real sockets.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -44,7 +46,7 @@ async fn pages_and_forms_over_http() {
     let buyer = world.person(2, "buyer@example.com");
     let boss = world.person(3, "boss@example.com");
     let ticket = world.ticket(10, 1, &json!({}));
-    let status = json!({"service": "x", "ready": true, "store": {"epoch": 2, "head": 1234}, "bus": {"connected": false}});
+    let status = json!({"service": "x", "ready": true, "store": {"epoch": 2, "head": 1234}, "bus": {"connected": false}, "degraded": ["bus", "stripe"]});
     let internal = Router::new().route(
         "/internal/status",
         axum::routing::get(async || axum::Json(status)),
@@ -63,7 +65,7 @@ async fn pages_and_forms_over_http() {
     operator.cookies.insert("session".into(), boss);
     let page = operator.get("/ops").await;
     assert!(
-        page.html.contains("1,234") && page.html.contains("cut off"),
+        page.html.contains("1,234") && page.html.contains("cut off") && page.html.contains("without stripe"),
         "{}",
         page.main()
     );
@@ -84,18 +86,37 @@ async fn a_service_that_is_not_there_is_told_as_such() {
 
 #[tokio::test]
 async fn a_service_that_says_not_now_is_asked_again_and_only_for_what_is_read() {
+    // As a service does that has just started.
+    reads_are_repeated_and_writes_are_not(|| {
+        (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "0")]).into_response()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_asked_for_again_and_only_for_what_is_read() {
+    // As a service does that is killed while it answers.
+    reads_are_repeated_and_writes_are_not(|| {
+        let pieces = [Ok("{\"id\":"), Err(io::Error::other("killed"))];
+        let body = Body::from_stream(tokio_stream::iter(pieces));
+        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    })
+    .await;
+}
+
+/// Each path and method is answered so at first, and as it should be afterwards.
+async fn reads_are_repeated_and_writes_are_not(answer: fn() -> Response) {
     let world = World::new();
     let buyer = world.person(2, "buyer@example.com");
     let ticket = world.ticket(10, 1, &json!({}));
-    // Each path and method is refused once, as by a service that has just started.
-    let refused = Arc::new(Mutex::new(BTreeSet::new()));
-    let seen = Arc::clone(&refused);
+    let met = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&met);
     let at_first = move |request: Request, next: Next| {
         let asked = format!("{} {}", request.method(), request.uri().path());
-        let is_new = refused.lock().unwrap().insert(asked);
+        let is_new = met.lock().unwrap().insert(asked);
         async move {
             if is_new {
-                return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "0")]).into_response();
+                return answer();
             }
             next.run(request).await
         }
