@@ -118,6 +118,12 @@ need_builder() {
     fail "Nothing that builds images is here. Install buildah, podman or docker (Debian: apt-get install buildah) and run this again."
 }
 
+# What pushes the archives of images to a registry.
+need_skopeo() {
+    command -v skopeo >/dev/null || install_packages skopeo \
+        || fail "skopeo is missing: it pushes the images to the registry. Install it (Debian: apt-get install skopeo), log in (skopeo login HOST), and run this again."
+}
+
 # The name of everything that images are made of: the same sources give the same tag, and other sources another one.
 source_tag() {
     local version

@@ -124,11 +124,12 @@ fn environment(bundle: &Bundle, workload: Workload<'_>, container: Container<'_>
                     "{title}: {name} comes from the ConfigMap {map}, which does not exist"
                 )),
                 Some(map)
-                    if map
-                        .value()
-                        .pointer("/data")
-                        .and_then(|data| data.get(key))
-                        .is_none() =>
+                    if !is_optional(reference)
+                        && map
+                            .value()
+                            .pointer("/data")
+                            .and_then(|data| data.get(key))
+                            .is_none() =>
                 {
                     wrong.push(format!(
                         "{title}: {name} comes from the key {key}, which {} lacks",
@@ -141,6 +142,8 @@ fn environment(bundle: &Bundle, workload: Workload<'_>, container: Container<'_>
         if let Some(reference) = variable.pointer("/valueFrom/secretKeyRef") {
             let (secret, key) = (text_at(reference, "/name"), text_at(reference, "/key"));
             match bundle.secrets.keys(secret) {
+                // It is for whoever operates the cluster to make, or not.
+                None if is_optional(reference) => {}
                 None => wrong.push(format!(
                     "{title}: {name} comes from the Secret {secret}, which nobody makes"
                 )),
@@ -153,6 +156,12 @@ fn environment(bundle: &Bundle, workload: Workload<'_>, container: Container<'_>
             }
         }
     }
+}
+
+/// Whether a pod starts without it, too. The ConfigMap of a setting must be there all the same: its name is a generated one, and
+/// a reference that kustomize does not follow would lead nowhere for good.
+fn is_optional(reference: &Value) -> bool {
+    reference.get("optional") == Some(&Value::Bool(true))
 }
 
 fn mounts(workload: Workload<'_>, container: Container<'_>, wrong: &mut Vec<String>) {

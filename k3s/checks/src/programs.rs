@@ -7,9 +7,11 @@ use serde_json::Value;
 use crate::object::text_at;
 use crate::{Bundle, Container, Workload};
 
-/// Variables that every program reads, though its `--help` tells them otherwise than as a flag's.
-const READ_BY_ALL: &[&str] = &[
-    "RUST_LOG",
+/// A variable that every program reads, though its `--help` tells it otherwise than as a flag's.
+const LOG: &str = "RUST_LOG";
+
+/// Where traces go: variables that services and site read alike, of which no `--help` tells.
+const TRACES: &[&str] = &[
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_HEADERS",
@@ -17,6 +19,9 @@ const READ_BY_ALL: &[&str] = &[
     "OTEL_TRACES_SAMPLER",
     "OTEL_TRACES_SAMPLER_ARG",
 ];
+
+/// The components whose programs have a part in the trace of a click.
+const TRACED: &[&str] = &["service", "site"];
 
 /// The routes that a probe may ask.
 const PROBED: &[&str] = &["/healthz", "/readyz"];
@@ -67,6 +72,7 @@ pub(crate) fn check(bundle: &Bundle, programs: &Programs) -> Vec<String> {
                 )),
                 Some(program) => {
                     known_settings(workload, container, program, &mut wrong);
+                    hears_where_traces_go(workload, container, &mut wrong);
                     listens_where_it_says(workload, container, &mut wrong);
                     addresses(bundle, workload, container, &mut wrong);
                     if name == SITE {
@@ -93,7 +99,11 @@ fn known_settings(
         let in_argument = arguments
             .iter()
             .any(|argument| argument.contains(&format!("$({variable})")));
-        if !in_argument && !program.variables.contains(variable) && !READ_BY_ALL.contains(&variable) {
+        if !in_argument
+            && !program.variables.contains(variable)
+            && variable != LOG
+            && !TRACES.contains(&variable)
+        {
             wrong.push(format!(
                 "{title}: sets {variable}, of which its program knows nothing"
             ));
@@ -104,6 +114,23 @@ fn known_settings(
         if flag.starts_with("--") && !program.flags.contains(flag) {
             wrong.push(format!(
                 "{title}: passes {flag}, of which its program knows nothing"
+            ));
+        }
+    }
+}
+
+/// A trace goes through all of them: one that does not hear where to send its part leaves a hole, and nobody is told.
+fn hears_where_traces_go(workload: Workload<'_>, container: Container<'_>, wrong: &mut Vec<String>) {
+    let labels = workload.labels();
+    let component = labels.get("app.kubernetes.io/component");
+    if !component.is_some_and(|component| TRACED.contains(&component.as_str())) {
+        return;
+    }
+    for variable in TRACES {
+        if container.env().all(|(name, _)| name != *variable) {
+            wrong.push(format!(
+                "{}: does not hear of {variable}, so that its part of every trace is missing",
+                workload.object.title()
             ));
         }
     }

@@ -227,8 +227,9 @@ fn unused(bundle: &Bundle, wrong: &mut Vec<String>) {
             .into_iter()
             .flat_map(|data| data.keys())
         {
+            // What may follow is `optional`.
             if !everything.contains(&format!(
-                "\"configMapKeyRef\":{{\"key\":\"{key}\",\"name\":\"{}\"}}",
+                "\"configMapKeyRef\":{{\"key\":\"{key}\",\"name\":\"{}\"",
                 map.name()
             )) {
                 wrong.push(format!("{}: nothing reads its key {key}", map.title()));
@@ -236,7 +237,7 @@ fn unused(bundle: &Bundle, wrong: &mut Vec<String>) {
         }
     }
     for (secret, key) in bundle.secrets.iter() {
-        let as_variable = format!("\"secretKeyRef\":{{\"key\":\"{key}\",\"name\":\"{secret}\"}}");
+        let as_variable = format!("\"secretKeyRef\":{{\"key\":\"{key}\",\"name\":\"{secret}\"");
         let as_volume = format!("\"secretName\":\"{secret}\"");
         if !everything.contains(&as_variable) && !everything.contains(&as_volume) {
             wrong.push(format!("Secret {secret}: nothing reads its key {key}"));

@@ -128,17 +128,22 @@ fn environment(
                 .bundle
                 .find("ConfigMap", &map)
                 .unwrap_or_else(|| panic!("{map} exists"));
-            text(&map.value()["data"][key])
+            let value = &map.value()["data"][&key];
+            if value.is_null() && from["configMapKeyRef"]["optional"] == true {
+                continue;
+            }
+            assert!(value.is_string(), "{} has {key}", map.title());
+            text(value)
         } else if from["secretKeyRef"].is_object() {
             let key = (
                 text(&from["secretKeyRef"]["name"]),
                 text(&from["secretKeyRef"]["key"]),
             );
-            known
-                .secrets
-                .get(&key)
-                .unwrap_or_else(|| panic!("{key:?} exists"))
-                .clone()
+            match known.secrets.get(&key) {
+                Some(value) => value.clone(),
+                None if from["secretKeyRef"]["optional"] == true => continue,
+                None => panic!("{key:?} exists"),
+            }
         } else if from["fieldRef"]["fieldPath"] == "metadata.name" {
             format!("{}-0", workload.object.name())
         } else {

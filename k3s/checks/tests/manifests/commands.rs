@@ -124,6 +124,35 @@ fn up_applies_one_program_after_another() {
 }
 
 #[test]
+fn what_pushes_images_is_looked_for_before_they_are_built() {
+    let paper = Paper::new();
+    // Everything that is here, without skopeo and without what could install it.
+    let path = paper.path().join("path");
+    fs::create_dir(&path).expect("a folder can be made");
+    let folders = std::env::var_os("PATH").expect("there is a PATH");
+    for folder in std::env::split_paths(&folders) {
+        for program in fs::read_dir(folder).into_iter().flatten() {
+            let program = program.expect("an entry can be read");
+            let name = program.file_name();
+            if name != "skopeo" && name != "apt-get" && !path.join(&name).exists() {
+                std::os::unix::fs::symlink(program.path(), path.join(name)).expect("a link can be made");
+            }
+        }
+    }
+    let output = paper.run_with(
+        "k3s-up",
+        &["--registry", "registry.example.com/ours"],
+        &[("PATH", path.to_str().expect("a temporary folder's name is text"))],
+    );
+    let said = said(&output);
+    assert!(
+        !output.status.success() && said.contains("skopeo is missing"),
+        "{said}"
+    );
+    assert!(!said.contains("building"), "{said}");
+}
+
+#[test]
 fn a_cluster_that_is_too_old_is_refused() {
     let output = Paper::new().run_with(
         "k3s-up",

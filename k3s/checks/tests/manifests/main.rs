@@ -9,3 +9,4 @@ mod monitoring;
 mod overlays;
 mod paper;
 mod tools;
+mod traces;
