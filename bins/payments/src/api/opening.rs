@@ -15,8 +15,9 @@ use crate::domain::{Lapse, Order, Payment, PaymentError, State, pay};
 /// How long a request waits for a look at Stripe; after that it answers with what is known.
 pub const LOOK_SECONDS_MAX: u64 = 2;
 pub(super) const LOOK_WAIT_MAX: Duration = Duration::from_secs(LOOK_SECONDS_MAX);
-/// How many waits a request spends on a session that is being opened, each of [`service::READ_WAIT_MAX`].
-const OPENING_WAITS_MAX: usize = 4;
+/// How many waits a request spends on a session that is being opened, each of [`service::READ_WAIT_MAX`]: with the look
+/// before it, less than the site waits for an answer, and than any request may take.
+const OPENING_WAITS_MAX: usize = 3;
 /// How many attempts one request makes: one may find that the last session has lapsed.
 const ATTEMPTS_MAX: usize = 2;
 /// How long a request goes on once it is time to stop: enough for a Stripe that answers, and little of the time

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -12,20 +11,16 @@ use errors::{PROBLEM_JSON, Problem};
 use http::{StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
-use tower_http::timeout::TimeoutLayer;
 
-use super::WAIT_SECONDS_MAX;
 use super::body_limit::refuse_announced;
+use super::deadline;
 use super::in_flight::{self, InFlight};
 use crate::trace;
 
 /// The largest body that is accepted.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// How long a request may take: what `Prefer: wait` allows, and some to spare.
-pub const REQUEST_SECONDS_MAX: u64 = WAIT_SECONDS_MAX + 5;
-
-/// Puts the edge around a whole router: 404 and 405 as problems, a bound on requests at once, body limit, time limit,
+/// Puts the edge around a whole router: 404 and 405 as problems, a bound on requests at once, body limit, a deadline,
 /// panics caught, a trace and a line in the log for every request. Done once, outermost, whatever was merged inside.
 pub fn edge(router: Router) -> Router {
     router
@@ -34,10 +29,7 @@ pub fn edge(router: Router) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .layer(middleware::from_fn(refuse_announced))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Duration::from_secs(REQUEST_SECONDS_MAX),
-        ))
+        .layer(middleware::from_fn(deadline::layer))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::map_response(as_problem))
         .layer(middleware::from_fn(|request, next| {

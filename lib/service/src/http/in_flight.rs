@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::extract::{FromRequestParts as _, Request, State};
-use axum::middleware::Next;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use errors::Problem;
 
@@ -39,6 +40,17 @@ pub(super) struct InFlight {
     began: Instant,
     /// When it was last said in the log, in milliseconds since the beginning.
     said_at_millis: AtomicU64,
+    refusal: fn(u32) -> Response,
+}
+
+/// Puts the same bound around a router whose answers are no problems but pages: what `refusal` makes of the seconds after which to
+/// try again is answered to one request too many.
+pub fn bounded(router: Router, refusal: fn(u32) -> Response) -> Router {
+    let in_flight = InFlight {
+        refusal,
+        ..InFlight::default()
+    };
+    router.layer(middleware::from_fn_with_state(Arc::new(in_flight), layer))
 }
 
 impl Default for InFlight {
@@ -55,6 +67,7 @@ impl InFlight {
             polls: Places::new(polls_max),
             began: Instant::now(),
             said_at_millis: AtomicU64::new(0),
+            refusal: problem,
         }
     }
 
@@ -73,8 +86,12 @@ impl InFlight {
                 "too many requests at once: some are refused"
             );
         }
-        Problem::unavailable("Too many requests at once, try again soon", RETRY_SECONDS).into_response()
+        (self.refusal)(RETRY_SECONDS)
     }
+}
+
+fn problem(retry_seconds: u32) -> Response {
+    Problem::unavailable("Too many requests at once, try again soon", retry_seconds).into_response()
 }
 
 /// Lets a request in, or refuses it.

@@ -5,6 +5,7 @@
 
 mod body_limit;
 mod conditional;
+mod deadline;
 mod decimal;
 mod describe;
 mod edge;
@@ -15,9 +16,10 @@ mod params;
 mod prefer;
 
 pub use conditional::{ETag, IfMatch, IfNoneMatch};
+pub use deadline::ANSWER_SECONDS_MAX;
 pub use decimal::Decimal;
-pub use edge::{BODY_BYTES_MAX, REQUEST_SECONDS_MAX, edge, traced};
-pub use in_flight::REQUESTS_IN_FLIGHT_MAX;
+pub use edge::{BODY_BYTES_MAX, edge, traced};
+pub use in_flight::{REQUESTS_IN_FLIGHT_MAX, bounded};
 pub use json::{Json, parse_json};
 pub use page::{Links, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Page, PageQuery};
 pub use params::{Path, Query};
