@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use events::{Position, Source};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::backoff::Health;
 use crate::bus::Bus;
@@ -28,6 +28,8 @@ use crate::link::Link;
 const GATHER_MILLIS: u64 = 10;
 /// How long one question waits for its answer, before another one is put: a question can get lost.
 const ANSWER_MILLIS_MAX: u64 = 500;
+/// Less of that time is none: Redis takes a wait of zero for one without end.
+const ANSWER_MILLIS_MIN: u64 = 1;
 /// How long Redis may take for a command of this: nobody waits longer for an answer.
 const REDIS_MILLIS_MAX: u64 = 2_000;
 
@@ -106,15 +108,12 @@ impl Inquirer {
             return;
         };
         self.count("bus_inquiries_total");
-        match self.ask(number).await {
-            Ok(Some(answer)) => {
+        match self.ask(number, desk).await {
+            Ok(true) => {
                 health.worked();
-                desk.tell(answer);
-                if answer.number == number {
-                    return;
-                }
+                return;
             }
-            Ok(None) => {
+            Ok(false) => {
                 health.worked();
                 self.count("bus_inquiries_unanswered_total");
             }
@@ -128,13 +127,27 @@ impl Inquirer {
         desk.again();
     }
 
-    async fn ask(&mut self, number: u64) -> Result<Option<Answer>, BusError> {
+    /// Puts one question; whether it was answered in time. Answers to earlier ones, which came too late for them, are told
+    /// on the way: were only one taken for each question, then once behind, it would never find its own again.
+    async fn ask(&mut self, number: u64, desk: &Desk) -> Result<bool, BusError> {
         let key = self.bus.keys().inquiries(self.source);
         let asker = self.asker.clone();
         inquiries::ask(&mut self.link, &key, &Inquiry { asker, number }).await?;
         let key = self.bus.keys().answers(self.source, &self.asker);
-        let block = Duration::from_millis(ANSWER_MILLIS_MAX);
-        inquiries::answered(&mut self.link, &key, block).await
+        let until = Instant::now() + Duration::from_millis(ANSWER_MILLIS_MAX);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left < Duration::from_millis(ANSWER_MILLIS_MIN) {
+                return Ok(false);
+            }
+            let Some(answer) = inquiries::answered(&mut self.link, &key, left).await? else {
+                return Ok(false);
+            };
+            desk.tell(answer);
+            if answer.number >= number {
+                return Ok(true);
+            }
+        }
     }
 
     fn count(&self, name: &'static str) {

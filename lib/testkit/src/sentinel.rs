@@ -14,9 +14,9 @@ use crate::{RedisOptions, RedisServer, eventually_blocking, temp_dir};
 
 /// What the Sentinel calls the two.
 const MASTER: &str = "shop";
-/// How long a master is silent before it is taken for dead. Short, for a test; a busy machine may make it a false alarm,
-/// which is a failover like any other.
-const DOWN_MILLIS: u64 = 1_000;
+/// How long a master is silent before it is taken for dead. Short, for a test, and long enough that a busy machine hardly
+/// ever makes it a false alarm, which would be a failover like any other.
+const DOWN_MILLIS: u64 = 3_000;
 /// How long the Sentinel may take for anything. It pauses for half a minute when it finds that its own clock has jumped,
 /// as it seems to on a busy machine.
 const DONE_SECONDS_MAX: u64 = 180;
@@ -79,12 +79,12 @@ impl Watched {
         format!("redis+sentinel://127.0.0.1:{}/{MASTER}", self.port)
     }
 
-    /// The server that is the master now.
+    /// The server that is the master now. A Sentinel that is busy is asked again.
     ///
     /// # Panics
     /// When the Sentinel names none of the two.
     pub fn master(&mut self) -> &mut RedisServer {
-        let port = self.named().expect("the Sentinel names a master");
+        let port = self.until("the Sentinel names a master", || self.named());
         self.server(port)
     }
 

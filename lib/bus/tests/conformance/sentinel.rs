@@ -7,7 +7,7 @@ use testkit::{RedisServer, Watched, eventually};
 use crate::system::{System, bus_at};
 
 /// How long the bus may take to find the new master and to catch up, on a machine with other things to do.
-const FOUND: Duration = Duration::from_secs(60);
+const FOUND: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_that_is_killed_and_comes_back_loses_nothing() {
@@ -54,8 +54,10 @@ async fn a_master_that_was_only_away_is_not_taken_for_one() {
     let running = system.run();
     system.publish(1..=100).await;
     all_applied(&system, 100).await;
-    let former = redis.master().port();
-    redis.master().stop();
+    // Asked once: the answer may be another one the next time.
+    let master = redis.master();
+    let former = master.port();
+    master.stop();
     redis = tokio::task::spawn_blocking(move || {
         redis.until_another_than(former);
         redis
