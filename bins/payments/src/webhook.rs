@@ -64,7 +64,7 @@ struct Noticed {
 enum Stored {
     New,
     Repeated,
-    /// Its payment was lost, and is to be undone as far as is known of its order.
+    /// Its payment was lost, and is to be undone as far as is known of its order, or its order is not known yet.
     Losable,
     /// Its payment was lost, and is known again, to be undone.
     Lost,
@@ -200,10 +200,14 @@ async fn store(
             }
             Stored::New
         } else {
-            let order = match order {
-                Some(order) => tx.get::<Order>(&order)?,
-                None => None,
+            let (named, order) = match order {
+                Some(order) => (true, tx.get::<Order>(&order)?),
+                None => (false, None),
             };
+            // A notice can overtake its order, of which nothing can be said before it is here.
+            if !certain && named && order.is_none() && notice.session.is_some() {
+                return Ok(Stored::Losable);
+            }
             let lost = order.zip(notice.session.clone());
             let lost =
                 lost.and_then(|(order, session)| Payment::lost(notice.payment_id, session, &order, tx.now()));

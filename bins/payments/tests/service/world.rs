@@ -31,6 +31,8 @@ pub(crate) const CARD_FAILING_AT_CAPTURE: &str = "4000000000000341";
 pub(crate) const STRIPE_KEY: &str = "sk_test_boxoffice";
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_boxoffice";
 
+const ORDERS_STREAM: &str = "events:orders";
+
 /// Something that serves until it is stopped.
 pub(crate) struct Serving {
     trigger: ShutdownTrigger,
@@ -128,6 +130,31 @@ impl World {
         self.restart().await;
     }
 
+    /// What the orders service says from now on reaches nobody, until it is let go: its stream can't be written.
+    pub(crate) fn hold_orders_back(&self) {
+        self.redis.command(&["SET", ORDERS_STREAM, "no stream"]);
+    }
+
+    pub(crate) fn let_orders_go(&self) {
+        self.redis.command(&["DEL", ORDERS_STREAM]);
+    }
+
+    /// Waits until the service has applied all that the orders service has said.
+    pub(crate) async fn knows_all_orders(&self) {
+        let head = *self.orders.durable().borrow();
+        let expected = (json!(head.epoch), json!(head.seq));
+        eventually("all orders are known", SOON, || async {
+            let answer = self.client.get("/internal/status").try_send().await.ok()?;
+            let status = (answer.status == 200).then(|| answer.json())?;
+            let sources = status["bus"]["sources"].as_array().cloned()?;
+            let orders = sources
+                .into_iter()
+                .find(|source| source["source"] == json!(Source::Orders))?;
+            ((orders["epoch"].clone(), orders["cursor"].clone()) == expected).then_some(())
+        })
+        .await;
+    }
+
     pub(crate) async fn stop(&mut self) {
         if let Some(payments) = self.payments.take() {
             payments.stop().await;
@@ -219,13 +246,15 @@ impl World {
         Order { snapshot }
     }
 
-    /// Opens the payment of an order and answers its body.
+    /// Opens the payment of an order and answers its body. Where the service can't tell yet, it is asked again.
     pub(crate) async fn open(&self, person: &Client, order: &Order) -> Value {
-        person
-            .post("/api/payments", &json!({ "orderId": order.id() }))
-            .expect(201)
-            .await
-            .json()
+        eventually("the order can be paid", SOON, || async {
+            let body = json!({ "orderId": order.id() });
+            let answer = person.post("/api/payments", &body).send().await;
+            assert!(answer.status == 201 || answer.status == 503, "{answer:?}");
+            (answer.status == 201).then(|| answer.json())
+        })
+        .await
     }
 
     /// The types of the events about a payment so far.
