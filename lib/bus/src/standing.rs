@@ -142,6 +142,10 @@ impl<I: Indexes> Standing<I> {
             self.adopting(format!(
                 "{whose}, but its store ends at {head}: it takes back what it has lost"
             ));
+            // And before its readers speak: how far they have come is what was left, too.
+            self.store.begin_recollecting().map_err(|error| {
+                RelayError::Adopt(format!("it can't be marked as one that was set back: {error}"))
+            })?;
             self.compared.send_replace(true);
             return self.take_back(link, key, head, known, &whose).await;
         }

@@ -14,6 +14,9 @@ use crate::outbox::OutboxEntry;
 use crate::store::Store;
 use crate::txn::{Context, Txn};
 
+/// What stands in the marks of a store that was set back without anybody's doing.
+const SET_BACK: &str = "it takes back what it has lost, and has not ended";
+
 impl<I: Indexes> Store<I> {
     /// Stops serving, and begins to take back own events. Requests are answered `Unavailable` with this reason from now
     /// on, what waits is turned away. A batch that is being written at this moment is finished first: the head may still
@@ -83,6 +86,19 @@ impl<I: Indexes> Store<I> {
         self.was_restored() || Mark::Cursors.is_set(&self.shared.options.dir).unwrap_or(true)
     }
 
+    /// The store was found to be set back, without a mark that says so yet: from now on its cursors are only as new as what
+    /// was left of it, over every restart.
+    ///
+    /// # Errors
+    /// When it can't be marked.
+    pub fn begin_recollecting(&self) -> std::io::Result<()> {
+        let dir = &self.shared.options.dir;
+        if Mark::Cursors.is_set(dir)? {
+            return Ok(());
+        }
+        Mark::Cursors.set(dir, SET_BACK)
+    }
+
     /// The store has caught up with all whose events it reads: its cursors are as good as anybody's from now on.
     ///
     /// # Errors
@@ -98,9 +114,8 @@ impl<I: Indexes> Store<I> {
         let marked = Mark::Restored.is_set(dir).and_then(|set| match set {
             true => Ok(()),
             false => {
-                let says = "it takes back what it has lost, and has not ended";
-                Mark::Cursors.set(dir, says)?;
-                Mark::Restored.set(dir, says)
+                Mark::Cursors.set(dir, SET_BACK)?;
+                Mark::Restored.set(dir, SET_BACK)
             }
         });
         marked.map_err(|error| {

@@ -207,6 +207,11 @@ async fn a_store_that_is_stopped_while_it_takes_its_events_back_goes_on_with_it_
     let store: Bank = Store::open(options(dir.path())).unwrap();
     store.begin_adopting("the stream is ahead of it");
     assert!(!store.was_restored(), "nothing is taken back yet");
+    assert!(!store.recollects(), "nobody has said so yet");
+    for _ in 0..2 {
+        store.begin_recollecting().unwrap();
+        assert!(store.recollects() && !store.was_restored());
+    }
     adopt(&store, &lost[..1]).await.unwrap();
     close(store).await;
     let store: Bank = Store::open(options(dir.path())).unwrap();

@@ -188,6 +188,7 @@ async fn what_is_gone_from_the_stream_is_said_and_nothing_is_changed() {
         &["goes on to 1-20", "ends at 1-10", "number 15 is missing"],
     );
     assert!(settle(&mut relay).await.is_err(), "it stays so");
+    assert!(system.expiration.recollects(), "nor is it a witness for others");
     system.reopen_expiration();
     assert_eq!(system.kept(), (1..=10).collect::<Vec<_>>());
 }
