@@ -60,8 +60,12 @@ impl Place {
     /// # Errors
     /// When it is none of them, or a file that it names can't be read. No error shows a password.
     pub(crate) fn parse(url: &str) -> Result<Self, BusError> {
-        if url.ends_with("#insecure") {
-            return Err(unfit("a certificate that nobody checks protects nothing", None));
+        // Behind it the redis crate reads whether certificates are checked at all, and nothing else.
+        if url.contains('#') {
+            return Err(unfit(
+                "nothing may stand behind # (in a password it is %23): a certificate that nobody checks protects nothing",
+                None,
+            ));
         }
         let (bare, query) = url.split_once('?').unwrap_or((url, ""));
         let query = Query::parse(query)?;
@@ -79,6 +83,13 @@ impl Place {
             prepare_tls();
         }
         if sentinels {
+            if let Some(option) = query.rest.first() {
+                let name = option.split_once('=').map_or(*option, |(name, _)| name);
+                return Err(unfit(
+                    "an option is not known with Sentinels",
+                    Some(name.to_owned()),
+                ));
+            }
             let sentinels = Sentinels::parse(rest, &query, tls, certificates)?;
             return Ok(Self::Sentinels(Box::new(sentinels)));
         }
@@ -368,6 +379,12 @@ mod tests {
             ("rediss://u:hush@one?ca=a&ca=b", "twice"),
             ("redis://one?sentinel_password=hush", "redis+sentinel://"),
             ("rediss://u:hush@one/#insecure", "nobody checks"),
+            ("rediss://u:hush@one/#insecure?protocol=resp3", "nobody checks"),
+            ("rediss+sentinel://u:hush@one/shop#insecure", "nobody checks"),
+            (
+                "redis+sentinel://u:hush@one/shop?sentinel_pasword=hush@",
+                "sentinel_pasword",
+            ),
         ] {
             let refusal = refusal(url);
             assert!(refusal.contains(why), "{url}: {refusal}");
