@@ -40,6 +40,8 @@ pub(crate) struct KeyRing {
     published_by: RwLock<HashMap<String, Position>>,
     /// The same for keys that an earlier process has published: the end of the outbox when this one began.
     published_by_default: Position,
+    /// When this ring was made: what is younger is of this process.
+    made_at: Timestamp,
     /// Whoever makes, uses or retires a key has this meanwhile: what is next is decided by the keys that there are.
     turn: Mutex<()>,
 }
@@ -64,6 +66,7 @@ impl KeyRing {
             current: watch::Sender::new(None),
             published_by: RwLock::default(),
             published_by_default: *parts.store.durable().borrow(),
+            made_at: parts.clock.now(),
             turn: Mutex::new(()),
         }
     }
@@ -132,6 +135,7 @@ impl KeyRing {
     pub(crate) async fn rotate_once(&self, parts: &Parts<People>) -> Result<bool, String> {
         let _turn = self.turn.lock().await;
         let keys = keys(parts)?;
+        self.remember(&keys, *parts.store.durable().borrow());
         self.settle(&keys);
         for kid in halves(parts, &keys)? {
             retire(parts, kid.clone()).await?;
@@ -196,6 +200,15 @@ impl KeyRing {
             .map_err(|error| error.to_string())?;
         tracing::info!(kid, "tokens are signed with another key");
         Ok(())
+    }
+
+    /// A key of this process of whose publishing nothing was noted: it was not known whether the store had taken it. It is
+    /// there by now, so that `head` is not before what publishes it.
+    fn remember(&self, keys: &[PrivateKey], head: Position) {
+        let mut published_by = self.published_by.write().unwrap_or_else(PoisonError::into_inner);
+        for key in keys.iter().filter(|key| key.life.created_at >= self.made_at) {
+            published_by.entry(key.life.kid.clone()).or_insert(head);
+        }
     }
 
     fn needed(&self, kid: &str) -> Position {
@@ -270,7 +283,8 @@ async fn publish(parts: &Parts<People>, usable_from: Timestamp) -> Result<String
         public_key: key.public_key().to_owned(),
         usable_from,
     });
-    service::feed(&parts.access.verifier, &published).map_err(|error| error.to_string())?;
+    service::feed(&parts.access.verifier, &published, parts.clock.now())
+        .map_err(|error| error.to_string())?;
     let life_kid = kid.clone();
     commit(parts, published, move |tx| {
         let life = KeyLife {
@@ -289,7 +303,7 @@ async fn publish(parts: &Parts<People>, usable_from: Timestamp) -> Result<String
 async fn retire(parts: &Parts<People>, kid: String) -> Result<(), String> {
     let retired = Event::KeyRetired(KeyRetired { kid: kid.clone() });
     commit(parts, retired.clone(), move |tx| tx.delete::<PrivateKey>(&kid)).await?;
-    service::feed(&parts.access.verifier, &retired).map_err(|error| error.to_string())
+    service::feed(&parts.access.verifier, &retired, parts.clock.now()).map_err(|error| error.to_string())
 }
 
 /// Stages a private key's row with the event about it and with what this service, too, must know of it.
@@ -307,4 +321,41 @@ async fn commit(
         })
         .await
         .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{Epoch, Seq};
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_was_published_without_a_word_waits_for_the_relay_too() {
+        let at = |seq| Position {
+            epoch: Epoch(1),
+            seq: Seq(seq),
+        };
+        let moment = Timestamp::from_seconds;
+        let key = |kid: &str, created_at| PrivateKey {
+            life: KeyLife {
+                kid: kid.to_owned(),
+                created_at,
+                usable_from: created_at,
+                superseded_at: None,
+            },
+            seed: [0; 32],
+        };
+        let ring = KeyRing {
+            rotation: DAY,
+            current: watch::Sender::new(None),
+            published_by: RwLock::default(),
+            published_by_default: at(3),
+            made_at: moment(100),
+            turn: Mutex::new(()),
+        };
+        let keys = [key("earlier", moment(99)), key("own", moment(101))];
+        ring.remember(&keys, at(7));
+        ring.remember(&keys, at(9));
+        assert_eq!((ring.needed("earlier"), ring.needed("own")), (at(3), at(7)));
+    }
 }

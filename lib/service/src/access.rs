@@ -1,23 +1,23 @@
 //! Who may do what, as every service knows it by itself: the signing keys and the revocation list, kept as rows
 //! in each service's own store and fed from auth's events.
 
+mod rows;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::{Adopted, Applied, Handler, Impossible, Recovery};
-use events::{
-    Envelope, Event, EventType, KeyPublished, SessionId, SessionRevoked, Source, Timestamp, UserId, Version,
-};
-use session::Verifier;
-use store::codec::{self, DecodeError};
+use events::{Envelope, Event, EventType, Source, Timestamp};
+use session::{TOKEN_SECONDS, Verifier};
 use store::{
-    Context, Indexes, Record, RowKey, Store, StoreError, StoredRow, Table, Tables, TransactError, Txn,
-    TxnError,
+    Context, Indexes, Record, RowKey, Store, StoreError, StoredRow, Tables, TransactError, Txn, TxnError,
 };
 
 use crate::heard::Heard;
 use crate::trace;
+use rows::RetiredKeyRow;
+pub use rows::{KeyRow, RevocationRow};
 
 /// How many rows are read at once when the verifier is filled and when old revocations are looked for.
 const ROWS_PER_SCAN: usize = 1_000;
@@ -28,133 +28,10 @@ const FORGET_SLACK: Duration = Duration::from_secs(5 * 60);
 /// The tables that every service's store has. A service's `Indexes::tables` begins with these:
 /// `service::tables().with::<Ticket>()`.
 pub fn tables() -> Tables {
-    Tables::new().with::<KeyRow>().with::<RevocationRow>()
-}
-
-/// A signing key that tokens may be signed with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyRow {
-    /// Its name.
-    pub kid: String,
-    /// The public key, base64url.
-    pub public_key: String,
-    /// The earliest moment at which a token is signed with it.
-    pub usable_from: Timestamp,
-}
-
-/// An entry of the revocation list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RevocationRow(pub SessionRevoked);
-
-impl From<KeyPublished> for KeyRow {
-    fn from(key: KeyPublished) -> Self {
-        Self {
-            kid: key.kid,
-            public_key: key.public_key,
-            usable_from: key.usable_from,
-        }
-    }
-}
-
-#[derive(bincode::Encode, bincode::Decode)]
-struct KeyRowV1 {
-    kid: String,
-    public_key: String,
-    usable_from_micros: i64,
-}
-
-impl Record for KeyRow {
-    const TABLE: Table = Table(b'K', "signing key");
-    const SCHEMA: u8 = 1;
-    type Key = String;
-
-    fn key(&self) -> String {
-        self.kid.clone()
-    }
-
-    fn version(&self) -> Version {
-        Version::FIRST
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(&KeyRowV1 {
-            kid: self.kid.clone(),
-            public_key: self.public_key.clone(),
-            usable_from_micros: self.usable_from.as_micros(),
-        })
-    }
-
-    fn decode(schema: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
-        match schema {
-            1 => {
-                let row: KeyRowV1 = codec::decode(bytes)?;
-                Ok(Self {
-                    kid: row.kid,
-                    public_key: row.public_key,
-                    usable_from: Timestamp::from_micros(row.usable_from_micros),
-                })
-            }
-            newer => Err(DecodeError::UnknownSchema(newer)),
-        }
-    }
-}
-
-#[derive(bincode::Encode, bincode::Decode)]
-struct RevocationRowV1 {
-    user_id: [u8; 16],
-    session_id: Option<[u8; 16]>,
-    except: Option<[u8; 16]>,
-    before_micros: i64,
-    until_micros: i64,
-}
-
-/// The person, then the one session, or the moment before which all of theirs are meant.
-impl Record for RevocationRow {
-    const TABLE: Table = Table(b'R', "revocation");
-    const SCHEMA: u8 = 1;
-    type Key = (UserId, [u8; 17]);
-
-    fn key(&self) -> (UserId, [u8; 17]) {
-        let mut rest = [0; 17];
-        match self.0.session_id {
-            Some(session) => {
-                rest[0] = 1;
-                rest[1..].copy_from_slice(&session.to_bytes());
-            }
-            None => rest[1..9].copy_from_slice(&self.0.before.as_micros().to_be_bytes()),
-        }
-        (self.0.user_id, rest)
-    }
-
-    fn version(&self) -> Version {
-        Version::FIRST
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(&RevocationRowV1 {
-            user_id: self.0.user_id.to_bytes(),
-            session_id: self.0.session_id.map(SessionId::to_bytes),
-            except: self.0.except.map(SessionId::to_bytes),
-            before_micros: self.0.before.as_micros(),
-            until_micros: self.0.until.as_micros(),
-        })
-    }
-
-    fn decode(schema: u8, bytes: &[u8]) -> Result<Self, DecodeError> {
-        match schema {
-            1 => {
-                let row: RevocationRowV1 = codec::decode(bytes)?;
-                Ok(Self(SessionRevoked {
-                    user_id: UserId::from_bytes(row.user_id),
-                    session_id: row.session_id.map(SessionId::from_bytes),
-                    except: row.except.map(SessionId::from_bytes),
-                    before: Timestamp::from_micros(row.before_micros),
-                    until: Timestamp::from_micros(row.until_micros),
-                }))
-            }
-            newer => Err(DecodeError::UnknownSchema(newer)),
-        }
-    }
+    Tables::new()
+        .with::<KeyRow>()
+        .with::<RevocationRow>()
+        .with::<RetiredKeyRow>()
 }
 
 /// Stages what one of auth's events says about keys and sessions; whether it was such an event.
@@ -167,30 +44,44 @@ pub fn stage<I: Indexes>(tx: &mut Txn<'_, I>, event: &Event) -> Result<bool, Txn
         reason = "every other event is of no concern here"
     )]
     match event {
-        Event::KeyPublished(key) => tx.put_any(KeyRow::from(key.clone()))?,
-        Event::KeyRetired(key) => tx.delete::<KeyRow>(&key.kid)?,
+        Event::KeyPublished(key) => {
+            tx.put_any(KeyRow::from(key.clone()))?;
+            tx.delete::<RetiredKeyRow>(&key.kid)?;
+        }
+        Event::KeyRetired(key) => {
+            tx.delete::<KeyRow>(&key.kid)?;
+            tx.put_any(RetiredKeyRow {
+                kid: key.kid.clone(),
+                until: last_token_of_a_key_retired(tx.now()),
+            })?;
+        }
         Event::SessionRevoked(revoked) => tx.put_any(RevocationRow(revoked.clone()))?,
         _ => return Ok(false),
     }
     Ok(true)
 }
 
-/// Tells the verifier what one of auth's events says about keys and sessions.
+/// Tells the verifier what one of auth's events says about keys and sessions, at `now`.
 ///
 /// # Errors
 /// When a published key is no key.
-pub fn feed(verifier: &Verifier, event: &Event) -> Result<(), session::KeyError> {
+pub fn feed(verifier: &Verifier, event: &Event, now: Timestamp) -> Result<(), session::KeyError> {
     #[allow(
         clippy::wildcard_enum_match_arm,
         reason = "every other event is of no concern here"
     )]
     match event {
         Event::KeyPublished(key) => verifier.publish_key(&key.kid, &key.public_key)?,
-        Event::KeyRetired(key) => verifier.retire_key(&key.kid),
+        Event::KeyRetired(key) => verifier.retire_key(&key.kid, last_token_of_a_key_retired(now)),
         Event::SessionRevoked(revoked) => verifier.revoke(revoked),
         _ => {}
     }
     Ok(())
+}
+
+/// When the last token has expired that a key may have signed which is retired `now`.
+fn last_token_of_a_key_retired(now: Timestamp) -> Timestamp {
+    now.plus(Duration::from_secs(TOKEN_SECONDS))
 }
 
 /// Fills a verifier with what the store knows. Also while the store takes back what it has lost: when it serves again, no
@@ -209,8 +100,10 @@ pub(crate) fn fill<I: Indexes>(verifier: &Verifier, store: &Store<I>) -> Result<
                 }
             } else if let Some(RevocationRow(revoked)) = row.of::<RevocationRow>() {
                 verifier.revoke(revoked);
+            } else if let Some(RetiredKeyRow { kid, until }) = row.of::<RetiredKeyRow>() {
+                verifier.retire_key(kid, *until);
             } else {
-                // Services' own tables have lower-case letters and come after these two.
+                // Services' own tables have lower-case letters and come after these.
                 return Ok(());
             }
         }
@@ -221,7 +114,7 @@ pub(crate) fn fill<I: Indexes>(verifier: &Verifier, store: &Store<I>) -> Result<
     }
 }
 
-/// Forgets revocations whose last token has expired, in the store and in the verifier.
+/// Forgets revocations and retired keys whose last token has expired, in the store and in the verifier.
 ///
 /// # Errors
 /// When the store can't be read or written.
@@ -232,16 +125,22 @@ pub(crate) async fn forget_expired<I: Indexes>(
 ) -> Result<(), TransactError<std::convert::Infallible>> {
     let before = now.minus(FORGET_SLACK);
     verifier.forget_expired(before);
-    let over: Vec<RevocationRow> = all::<I, RevocationRow>(store)?
-        .into_iter()
-        .filter(|row| row.0.until <= before)
-        .collect();
+    forget::<I, RevocationRow>(store, now, |row| row.0.until <= before).await?;
+    forget::<I, RetiredKeyRow>(store, now, |row| row.until <= before).await
+}
+
+async fn forget<I: Indexes, R: Record>(
+    store: &Store<I>,
+    now: Timestamp,
+    is_over: impl Fn(&R) -> bool,
+) -> Result<(), TransactError<std::convert::Infallible>> {
+    let over: Vec<R> = all::<I, R>(store)?.into_iter().filter(is_over).collect();
     for rows in over.chunks(ROWS_PER_SCAN) {
-        let keys: Vec<_> = rows.iter().map(Record::key).collect();
+        let keys: Vec<R::Key> = rows.iter().map(Record::key).collect();
         store
             .transact(Context::new(now), move |tx| {
                 for key in &keys {
-                    tx.delete::<RevocationRow>(key)?;
+                    tx.delete::<R>(key)?;
                 }
                 Ok(())
             })
@@ -347,7 +246,8 @@ impl<I: Indexes, H> WithAccess<I, H> {
         }
         // The verifier hears of it here and not after the commit: what auth has published is a fact, known to
         // this store or not, so that being early does no harm and telling it twice changes nothing.
-        feed(&self.verifier, event).map_err(|error| TransactError::Refused(Impossible(error.to_string())))?;
+        feed(&self.verifier, event, tx.now())
+            .map_err(|error| TransactError::Refused(Impossible(error.to_string())))?;
         Ok(true)
     }
 }

@@ -100,6 +100,7 @@ where
             Err(
                 error @ (VerifyError::Malformed(_)
                 | VerifyError::WrongSignature
+                | VerifyError::RetiredKey
                 | VerifyError::Expired
                 | VerifyError::Revoked),
             ) => Err(Problem::unauthorized().because(error.to_string())),
@@ -121,6 +122,7 @@ where
             Err(
                 VerifyError::Malformed(_)
                 | VerifyError::WrongSignature
+                | VerifyError::RetiredKey
                 | VerifyError::Expired
                 | VerifyError::Revoked,
             ) => Ok(Self(None)),

@@ -20,6 +20,9 @@ pub const VERIFIED_TOKENS_MAX: usize = 65_536;
 /// The longest token that is looked at; ours have about 450 bytes.
 pub const TOKEN_BYTES_MAX: usize = 4_096;
 
+/// How many retired keys are remembered; beyond that, those whose tokens run out first are forgotten.
+const RETIRED_KEYS_MAX: usize = 1_000;
+
 /// How many requests may wait for a key at once: whoever forges `kid`s must not be able to pile them up.
 const KEY_WAITERS_MAX: usize = 256;
 
@@ -35,6 +38,9 @@ pub enum VerifyError {
     /// Signed with a key that has not been heard of. It may be on its way: never a reason to say 401.
     #[error("signed with a key that is not known here (yet)")]
     UnknownKey(String),
+    /// Signed with a key that is known to count no more.
+    #[error("signed with a key that is retired")]
+    RetiredKey,
     /// Its time is over.
     #[error("the token has expired")]
     Expired,
@@ -52,6 +58,8 @@ pub struct Verifier {
 #[derive(Debug)]
 struct Inner {
     keys: RwLock<HashMap<String, DecodingKey>>,
+    /// Keys that are good no more, and until when there may be tokens that they have signed.
+    retired: RwLock<HashMap<String, Timestamp>>,
     /// Tells those who wait that the set of keys has changed.
     keys_changed: watch::Sender<()>,
     key_waiters: Semaphore,
@@ -78,6 +86,7 @@ impl Verifier {
         Self {
             inner: Arc::new(Inner {
                 keys: RwLock::default(),
+                retired: RwLock::default(),
                 keys_changed: watch::Sender::new(()),
                 key_waiters: Semaphore::new(KEY_WAITERS_MAX),
                 verified: Mutex::new(Cache::new(VERIFIED_TOKENS_MAX)),
@@ -93,15 +102,28 @@ impl Verifier {
     /// When it is no key, or not the one that its `kid` names.
     pub fn publish_key(&self, kid: &str, public_key: &str) -> Result<(), KeyError> {
         let bytes = key::decode(kid, public_key)?;
+        write(&self.inner.retired).remove(kid);
         write(&self.inner.keys).insert(kid.to_owned(), DecodingKey::from_ed_der(&bytes));
         self.inner.keys_changed.send_replace(());
         Ok(())
     }
 
-    /// From now on, tokens signed with this key are not good.
-    pub fn retire_key(&self, kid: &str) {
+    /// From now on, tokens signed with this key are not good. Until `until`, when the last of them has expired, it is
+    /// remembered that the key is retired and not one of which nobody has heard yet.
+    pub fn retire_key(&self, kid: &str, until: Timestamp) {
+        {
+            let mut retired = write(&self.inner.retired);
+            retired.insert(kid.to_owned(), until);
+            if retired.len() > RETIRED_KEYS_MAX {
+                let first = retired.iter().min_by_key(|(_, until)| **until);
+                if let Some(first) = first.map(|(kid, _)| kid.clone()) {
+                    retired.remove(&first);
+                }
+            }
+        }
         write(&self.inner.keys).remove(kid);
         lock(&self.inner.verified).clear();
+        self.inner.keys_changed.send_replace(());
     }
 
     /// From now on, the tokens that `revoked` concerns are not good.
@@ -109,8 +131,9 @@ impl Verifier {
         write(&self.inner.revocations).add(revoked);
     }
 
-    /// Forgets revocations that concern only tokens that have expired by now.
+    /// Forgets revocations and retired keys that concern only tokens that have expired by now.
     pub fn forget_expired(&self, now: Timestamp) {
+        write(&self.inner.retired).retain(|_, until| *until > now);
         write(&self.inner.revocations).forget_expired(now);
     }
 
@@ -167,13 +190,16 @@ impl Verifier {
         }
     }
 
-    /// Waits until the key `kid` is known, for at most `wait`; whether it is. Refuses at once when too many wait.
+    /// Waits until the key `kid` is known, or known to be retired, for at most `wait`; whether it is. Refuses at once when
+    /// too many wait.
     pub async fn wait_for_key(&self, kid: &str, wait: Duration) -> bool {
         let Ok(_place) = self.inner.key_waiters.try_acquire() else {
             return false;
         };
         let mut changes = self.inner.keys_changed.subscribe();
-        let known = changes.wait_for(|_| read(&self.inner.keys).contains_key(kid));
+        let known = changes.wait_for(|_| {
+            read(&self.inner.keys).contains_key(kid) || read(&self.inner.retired).contains_key(kid)
+        });
         matches!(tokio::time::timeout(wait, known).await, Ok(Ok(_)))
     }
 
@@ -194,7 +220,8 @@ impl Verifier {
         let kid = header.kid.ok_or(VerifyError::Malformed("it names no key"))?;
         let decoding = read(&self.inner.keys).get(&kid).cloned();
         let Some(decoding) = decoding else {
-            return Err(unknown_key(token, kid, now));
+            let retired = read(&self.inner.retired).contains_key(&kid);
+            return Err(unverifiable(token, kid, retired, now));
         };
         let claims = jsonwebtoken::decode::<Claims>(token, &decoding, &self.inner.validation)
             .map_err(|error| {
@@ -212,11 +239,12 @@ impl Verifier {
     }
 }
 
-/// A token of a retired key is unknown here too, but it has expired, by its own word: that needs no key to
-/// believe, and whoever brings such an old cookie need not wait for a key that will not come.
-fn unknown_key(token: &str, kid: String, now: Timestamp) -> VerifyError {
+/// A token of a key that was retired in its time has expired, by its own word: that needs no key to believe, and whoever
+/// brings such an old cookie need not wait for a key that will not come.
+fn unverifiable(token: &str, kid: String, retired: bool, now: Timestamp) -> VerifyError {
     match jsonwebtoken::dangerous::insecure_decode_claims::<Claims>(token) {
         Ok(claims) if has_expired(&claims, now) => VerifyError::Expired,
+        Ok(_) if retired => VerifyError::RetiredKey,
         Ok(_) => VerifyError::UnknownKey(kid),
         Err(_) => VerifyError::Malformed("its claims can't be read"),
     }

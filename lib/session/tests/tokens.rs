@@ -192,16 +192,57 @@ fn a_token_ends_with_its_time_cached_or_not() {
 }
 
 #[test]
-fn a_retired_key_s_token_is_expired_and_not_waited_for() {
+fn a_retired_key_s_token_is_known_to_be_no_good() {
     let verifier = verifier();
     let token = key().sign(&claims());
-    verifier.retire_key(key().kid());
+    let end = NOW.plus(Duration::from_secs(TOKEN_SECONDS));
+    verifier.retire_key(key().kid(), end);
+    assert_eq!(verifier.verify(&token, NOW), Err(VerifyError::RetiredKey));
+    assert_eq!(verifier.verify(&token, end), Err(VerifyError::Expired));
+    verifier.publish_key(key().kid(), key().public_key()).unwrap();
+    assert!(verifier.verify(&token, NOW).is_ok(), "it is good again");
+    verifier.retire_key(key().kid(), end);
+    verifier.forget_expired(end);
     assert!(matches!(
         verifier.verify(&token, NOW),
         Err(VerifyError::UnknownKey(_))
     ));
+}
+
+#[test]
+fn retired_keys_are_remembered_within_bounds() {
+    let verifier = verifier();
     let end = NOW.plus(Duration::from_secs(TOKEN_SECONDS));
-    assert_eq!(verifier.verify(&token, end), Err(VerifyError::Expired));
+    verifier.retire_key(key().kid(), end);
+    let token = key().sign(&claims());
+    for n in 0..2_000 {
+        verifier.retire_key(&n.to_string(), NOW);
+    }
+    assert_eq!(verifier.verify(&token, NOW), Err(VerifyError::RetiredKey));
+    for n in 0..1_000 {
+        verifier.retire_key(&n.to_string(), end.plus(Duration::from_secs(1)));
+    }
+    assert!(matches!(
+        verifier.verify(&token, NOW),
+        Err(VerifyError::UnknownKey(_))
+    ));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_key_that_is_retired_meanwhile_waits_no_longer() {
+    let verifier = Verifier::new();
+    let token = key().sign(&claims());
+    let waiting = tokio::spawn({
+        let verifier = verifier.clone();
+        async move {
+            verifier
+                .verify_waiting(&token, NOW, Duration::from_secs(600))
+                .await
+        }
+    });
+    tokio::task::yield_now().await;
+    verifier.retire_key(key().kid(), NOW.plus(Duration::from_secs(TOKEN_SECONDS)));
+    assert_eq!(waiting.await.unwrap(), Err(VerifyError::RetiredKey));
 }
 
 fn revoked(session_id: Option<SessionId>, except: Option<SessionId>, before: Timestamp) -> SessionRevoked {

@@ -203,8 +203,21 @@ async fn a_key_without_its_private_half_is_retired_everywhere() {
             .get("/me")
             .send()
             .await;
-        // A key that is not known may be a new one, of which they will hear.
-        (answer.status == 503).then_some(())
+        // It is known to be retired, and not taken for a new one of which they will hear.
+        (answer.status == 401).then_some(())
+    })
+    .await;
+    // Nor after a new start.
+    other.stop().await;
+    let other = world.start_other().await;
+    eventually("it is remembered", SOON, || async {
+        let answer = other
+            .anonymous()
+            .with_bearer(token.clone())
+            .get("/me")
+            .send()
+            .await;
+        (answer.status == 401).then_some(())
     })
     .await;
     // With another key all goes on.
