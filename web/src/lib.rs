@@ -145,9 +145,13 @@ pub fn router(settings: Settings, upstream: Upstream) -> Router {
         .with_state(site)
         .layer(DefaultBodyLimit::max(forms::FORM_BYTES_MAX))
         .layer(CatchPanicLayer::custom(after_panic))
-        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
-        .layer(from_fn_with_state(security, headers::apply));
-    service::http::traced(pages, "web")
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
+    // An open page that hears of changes is not in flight once its headers are made; it has a place of its own.
+    let bounded = service::http::bounded(pages, |retry_seconds| {
+        Failure::Unavailable(retry_seconds.into()).into_response()
+    });
+    let guarded = bounded.layer(from_fn_with_state(security, headers::apply));
+    service::http::traced(guarded, "web")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]

@@ -1,8 +1,12 @@
 //! Services that fail in every way: each time a designed page with a next step, never a bare error.
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use serde_json::json;
+use service::http::REQUESTS_IN_FLIGHT_MAX;
+use tokio::task::JoinSet;
+use tower::ServiceExt as _;
 
 use crate::browser::{Browser, settings};
 use crate::fixture::{World, id};
@@ -123,4 +127,32 @@ async fn a_panic_in_a_service_of_the_same_process_does_not_take_the_site_down() 
     let page = browser.get("/").await;
     assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(page.html.contains("Something broke on our side") && !page.html.contains("a mistake"));
+}
+
+#[tokio::test]
+async fn one_request_too_many_is_told_so_on_a_page() {
+    let api = Router::new().fallback(std::future::pending::<()>);
+    let upstream = web::Upstream::in_process(api);
+    let site = web::router(settings("http://boxoffice.test"), upstream);
+    let mut waiting = JoinSet::new();
+    for _ in 0..REQUESTS_IN_FLIGHT_MAX {
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        waiting.spawn(site.clone().oneshot(request));
+    }
+    let mut browser = Browser::of(site);
+    let refused = loop {
+        // It asks no service, and is answered at once as long as there is a place.
+        let page = browser.get("/robots.txt").await;
+        if page.status != StatusCode::OK {
+            break page;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.header("retry-after"), "1");
+    assert!(refused.html.contains("We cannot do this right now"));
+    assert!(!refused.header("content-security-policy").is_empty());
+    waiting.abort_all();
+    while waiting.join_next().await.is_some() {}
+    assert_eq!(browser.get("/robots.txt").await.status, StatusCode::OK);
 }

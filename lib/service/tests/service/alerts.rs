@@ -10,18 +10,19 @@ use testkit::eventually;
 use crate::world::{SOON, World, token, with_key_and};
 
 /// What our metrics begin with.
-const FAMILIES: [&str; 7] = [
+const FAMILIES: [&str; 8] = [
     "http_",
     "service_",
     "store_",
     "invariant_",
     "bus_",
+    "trace_",
     "auth_",
     "payments_",
 ];
 
-/// What only one service has, and this test does not run.
-const ELSEWHERE: [&str; 2] = ["auth_", "payments_"];
+/// What only one service has, and this test does not run, or what is told only where there is a collector.
+const ELSEWHERE: [&str; 3] = ["auth_", "payments_", "trace_"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
