@@ -92,8 +92,8 @@ async fn serve<S: Service>(config: Config<S::Options>) -> Result<(), StartError>
     {
         tracing::error!(%error, "the server of what is for the inside panicked");
     }
-    started.stop().await;
-    traces.flush().await;
+    // At once, so that a collector that hangs adds nothing to the end; what is applied in these last moments is not told.
+    tokio::join!(started.stop(), traces.flush());
     Ok(())
 }
 

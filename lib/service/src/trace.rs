@@ -103,11 +103,12 @@ pub(crate) async fn layer(service: Option<&'static str>, request: Request, next:
 /// Goes on with the trace that comes in, or with that of the request which this one is handed on from, in a new span; else
 /// begins one.
 fn context(headers: &HeaderMap, exporter: Option<&Exporter>) -> Context {
+    let samples = |trace_id| exporter.is_none_or(|exporter| exporter.destination.samples(trace_id));
     let incoming = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
-    let outer = current();
-    Context::under(incoming.or(outer.as_deref()), |trace_id| {
-        exporter.is_none_or(|exporter| exporter.destination.samples(trace_id))
-    })
+    match (incoming, current()) {
+        (None, Some(outer)) => Context::under(Some(&outer), samples),
+        (incoming, _) => Context::from_outside(incoming, samples),
+    }
 }
 
 /// The method as a label: a client may make up methods, and must not make up metrics.

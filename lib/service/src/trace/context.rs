@@ -42,6 +42,16 @@ impl Context {
         }
     }
 
+    /// A new span under the one that a request from the outside names, or the first one of a new trace. Whether it is
+    /// recorded, `sample` says in either case: anybody could ask for it, for every request.
+    pub(crate) fn from_outside(traceparent: Option<&str>, sample: impl Fn(TraceId) -> bool) -> Self {
+        let context = Self::under(traceparent, &sample);
+        Self {
+            sampled: sample(context.trace_id),
+            ..context
+        }
+    }
+
     /// A span of the trace that `seed` stands for. What has no trace context and is seen by several services gets the
     /// same trace from each of them this way.
     pub(crate) fn of_seed(seed: &str, sample: impl FnOnce(TraceId) -> bool) -> Self {
@@ -157,6 +167,19 @@ mod tests {
         assert_ne!(below.span_id, above.span_id);
         assert!(!below.sampled, "who begins a trace says whether it is recorded");
         assert_eq!(parse(&below.to_string()).unwrap().span_id, below.span_id);
+    }
+
+    #[test]
+    fn nobody_outside_says_what_is_recorded() {
+        let asked = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let (taken, left) = (
+            Context::from_outside(Some(asked), |_| true),
+            Context::from_outside(Some(asked), |_| false),
+        );
+        assert!(taken.sampled && !left.sampled);
+        assert_eq!(left.trace_id_text(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(left.parent.is_some());
+        assert!(!Context::from_outside(None, |_| false).sampled);
     }
 
     #[test]

@@ -46,6 +46,15 @@ impl Destination {
         let uri: Uri = address
             .parse()
             .map_err(|error| format!("{name} is no address: {error}"))?;
+        // It is logged where traces are lost, and would show a password to all who read that.
+        if uri
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+        {
+            return Err(format!(
+                "{name} must name nobody before the host: who we are stands in {HEADERS}, such as authorization=Basic%20..."
+            ));
+        }
         if uri.scheme_str() != Some("http") || uri.host().is_none() {
             return Err(format!(
                 "{name} must begin with http://: traces go to a collector next door, which may speak TLS to others"
@@ -183,11 +192,13 @@ mod tests {
         for (variables, why) in [
             ([(ENDPOINT, "https://collector"), (RESOURCE, "")], ENDPOINT),
             ([(ENDPOINT, "collector:4318"), (RESOURCE, "")], ENDPOINT),
+            ([(ENDPOINT, "http://us:hush@a"), (RESOURCE, "")], HEADERS),
             ([(ENDPOINT, "http://a"), (HEADERS, "nonsense")], HEADERS),
             ([(ENDPOINT, "http://a"), (SAMPLER, "sometimes")], SAMPLER),
         ] {
             let refusal = of(&variables).unwrap_err();
             assert!(refusal.contains(why), "{refusal}");
+            assert!(!refusal.contains("hush"), "{refusal}");
         }
     }
 }
