@@ -11,11 +11,12 @@ use crate::harness::{Deployment, Options, System};
 use crate::layout::{boxoffice, free_port};
 use crate::person::Person;
 
-/// A second process on data that is in use is refused within this time.
-const IN_USE_MAX: Duration = Duration::from_secs(2);
+/// A second process on data that is in use is refused within this time: ten times what is promised, which the fault bench
+/// holds it to on a machine that has nothing else to do (its row 27).
+const IN_USE_MAX: Duration = Duration::from_secs(20);
 
-/// A store that has lost something is refused within this time.
-const DAMAGED_MAX: Duration = Duration::from_secs(10);
+/// A store that has lost something is refused within this time, on a busy machine, too.
+const DAMAGED_MAX: Duration = Duration::from_secs(50);
 
 /// How long a test waits for what has a bound of its own.
 const PATIENCE: Duration = Duration::from_secs(60);
