@@ -14,6 +14,9 @@ use crate::stripe::Charge;
 /// How long one person may take to buy, the failover included, on a machine with other things to do.
 const PURCHASE_MAX: Duration = Duration::from_secs(120);
 
+/// What each buyer calls the one order that they want.
+const WISH: &str = "one-piece";
+
 /// How many buy before the master is killed and while it is gone.
 const BUYERS: usize = 6;
 
@@ -73,11 +76,13 @@ async fn purchases_go_on_when_the_master_is_killed() {
     .await;
 }
 
-/// Buys one piece, and tries again what is answered with "not now", as a person does.
+/// Buys one piece, and tries again what is answered with "not now", as a person does. Each wish is one wish however often it is
+/// said: an order whose answer was lost would hold a piece that nobody pays for.
 async fn buys(buyer: &Person, ticket: &str) -> String {
     let request = json!({ "ticketId": ticket, "quantity": 1, "price": PRICE });
     let order = eventually("an order stands", PURCHASE_MAX, async || {
-        let made = buyer.post("/api/orders", &request).try_send().await.ok()?;
+        let wish = buyer.post("/api/orders", &request);
+        let made = wish.header("Idempotency-Key", WISH).try_send().await.ok()?;
         (made.status == 201).then(|| made.field("id"))
     })
     .await;

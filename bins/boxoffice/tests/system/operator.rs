@@ -9,8 +9,9 @@ use testkit::Process;
 use crate::harness::{Deployment, System};
 use crate::layout::{Ingress, OPERATOR_TOKEN};
 
-/// How long a command may take.
-const COMMAND_MAX: Duration = Duration::from_secs(120);
+/// How long a command may take: longer than any of them waits for anything (`rotate-key` waits for two minutes at most), so that
+/// a command which has waited in vain can still say so.
+const COMMAND_MAX: Duration = Duration::from_secs(200);
 
 /// Where an operator works, and how the services are reached from there.
 pub(crate) struct Operator {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use serde_json::Value;
@@ -13,6 +14,10 @@ use crate::person::Person;
 
 /// How many people ask for what is theirs all the while.
 const ASKING: usize = 3;
+
+/// How long each of them looks at an answer before they ask for the next. They are there to see every moment of the change, not
+/// to slow it down: a machine with two cores has it to make, and other tests beside it.
+const LOOKED_AT: Duration = Duration::from_millis(50);
 
 in_both_deployments!(a_new_signing_key_disturbs_nobody);
 
@@ -93,6 +98,7 @@ impl Load {
                         if status == 200 {
                             asked.fetch_add(1, Ordering::Relaxed);
                         }
+                        tokio::time::sleep(LOOKED_AT).await;
                     }
                 }
             });
