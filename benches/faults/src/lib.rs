@@ -16,6 +16,7 @@ pub mod judge;
 pub mod layout;
 pub mod ledger;
 pub mod market;
+pub mod metrics;
 pub mod part;
 pub mod person;
 pub mod play;

@@ -118,8 +118,8 @@ pub enum Ordered {
     Taken(String),
     /// Answered 409: nothing is left.
     Refused,
-    /// Not answered, or not as promised; the ledger knows.
-    Unanswered,
+    /// Not answered, or not as promised: what came instead, or what came last.
+    Unanswered(String),
 }
 
 impl Ordered {
@@ -130,7 +130,7 @@ impl Ordered {
     pub fn expect_taken(self) -> String {
         match self {
             Self::Taken(order) => order,
-            Self::Refused | Self::Unanswered => panic!("an order that must be answered 201 is {self:?}"),
+            Self::Refused | Self::Unanswered(_) => panic!("an order that must be answered 201 is {self:?}"),
         }
     }
 }

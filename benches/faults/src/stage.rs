@@ -1,8 +1,11 @@
 //! What a row is given: how big it is to be, its chance, and somewhere to say how it goes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::random::Random;
+
+/// So many times as long as promised things may take in a short run.
+const BUSY_TIMES: u32 = 10;
 
 /// How big a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +58,12 @@ impl Stage {
             Form::Short => short,
             Form::Long => long,
         }
+    }
+
+    /// The bound of something that is promised to take at most so long. A long run holds it to that, on a machine that
+    /// has nothing else to do; on a busy one everything takes longer, and nothing is wrong with that.
+    pub fn promised(&self, max: Duration) -> Duration {
+        max * self.size(BUSY_TIMES, 1)
     }
 
     /// The row's own chance.

@@ -76,7 +76,7 @@ impl BuyingClient {
             match self.order_of(&ticket).await {
                 Ordered::Taken(order) => return Some(order),
                 Ordered::Refused => self.market.closed(&ticket),
-                Ordered::Unanswered => return None,
+                Ordered::Unanswered(_) => return None,
             }
         }
     }
@@ -89,7 +89,7 @@ impl BuyingClient {
             .insist(Wish::post("/api/orders", Some(&wish), &self.next_key()))
             .await
         else {
-            return Ordered::Unanswered;
+            return self.unanswered();
         };
         match answer.status.as_u16() {
             201 => self.taken(ticket, &answer),
@@ -99,15 +99,20 @@ impl BuyingClient {
             }
             _ => {
                 person.did_not_expect(&answer);
-                Ordered::Unanswered
+                self.unanswered()
             }
         }
+    }
+
+    /// An order of which the ledger has just heard why it is none.
+    fn unanswered(&self) -> Ordered {
+        Ordered::Unanswered(self.ledger().copy().unexpected.join("; "))
     }
 
     /// Notes an order that was answered 201.
     pub(super) fn taken(&self, ticket: &str, answer: &Answer) -> Ordered {
         let Some((order, version, status)) = self.read(answer) else {
-            return Ordered::Unanswered;
+            return self.unanswered();
         };
         let known = KnownOrder {
             buyer: self.buyer,

@@ -2,11 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use events::Timestamp;
+use serde_json::Value;
+use testkit::Reply;
+use tokio::task::JoinSet;
+
 use crate::healed::Healed;
 use crate::judge::{Verdict, settle};
 use crate::market::{Market, Mix, Plan};
 use crate::part::Part;
 use crate::report::Outcome;
+use crate::rows::groups::{items, stream, value};
+use crate::rows::pause;
 use crate::stage::Stage;
 use crate::system::{Setup, System};
 
@@ -20,6 +27,19 @@ const LATE_SECONDS_MAX: u64 = 6;
 const TIMING_MILLIS: u64 = 250;
 
 const HOUR_MILLIS: i64 = 3_600_000;
+
+/// So near to what it is to be off by a service's clock is found to be, by events that come a moment after they were
+/// made: half of the smallest offset.
+const NEAR_MILLIS: i64 = 7_500;
+
+/// How long it may take until a service with a wrong clock has told of something.
+const TOLD_SECONDS_MAX: u64 = 60;
+
+/// So many of a service's last events are looked at.
+const EVENTS_SEEN_MAX: &str = "100";
+
+/// Between two looks at them.
+const LOOK_MILLIS: u64 = 20;
 
 /// One service an hour off.
 pub(super) async fn an_hour_off(stage: Stage) -> Outcome {
@@ -57,6 +77,7 @@ async fn in_worlds(stage: Stage, worlds: Vec<Vec<(Part, i64)>>) -> Outcome {
     let purchases = stage.size(8, 60);
     let mut sum = Verdict::default();
     let mut latest = Duration::ZERO;
+    let mut orders = 0;
     for world in &worlds {
         let setup = world
             .iter()
@@ -66,20 +87,26 @@ async fn in_worlds(stage: Stage, worlds: Vec<Vec<(Part, i64)>>) -> Outcome {
         let system = System::start(&setup).await;
         let market = Market::open(&system, 4, HOLD_SECONDS, stage.seed).await;
         let begun = Instant::now();
-        let (life, ()) = tokio::join!(
-            an_unpaid_life(&market),
-            market.purchase_all(purchases, Mix::NO_DEADLINES)
+        let (lives, (), (), ()) = tokio::join!(
+            unpaid_lives(&market),
+            market.purchase_all(purchases, Mix::NO_DEADLINES),
+            // So that each service has something to tell.
+            market.somebody_signs_up(),
+            clocks_are_off(&system, world),
         );
         let hold = Duration::from_secs(HOLD_SECONDS);
-        assert!(
-            life + Duration::from_millis(TIMING_MILLIS) >= hold,
-            "with {world:?} an order of {hold:?} was over after {life:?}"
-        );
-        latest = latest.max(life.saturating_sub(hold));
-        assert!(
-            latest <= Duration::from_secs(LATE_SECONDS_MAX),
-            "with {world:?} an order of {hold:?} was over only after {life:?} (I4)"
-        );
+        for life in lives {
+            assert!(
+                life + Duration::from_millis(TIMING_MILLIS) >= hold,
+                "with {world:?} an order of {hold:?} was over after {life:?}"
+            );
+            orders += 1;
+            latest = latest.max(life.saturating_sub(hold));
+            assert!(
+                latest <= stage.promised(Duration::from_secs(LATE_SECONDS_MAX)),
+                "with {world:?} an order of {hold:?} was over only after {life:?} (I4)"
+            );
+        }
         stage.say(&format!("{world:?}: {:.1} s", begun.elapsed().as_secs_f64()));
         let verdict = settle(&system, &market, Healed::now(&system)).await;
         sum.times = sum.times.max(verdict.times);
@@ -89,7 +116,7 @@ async fn in_worlds(stage: Stage, worlds: Vec<Vec<(Part, i64)>>) -> Outcome {
     }
     Outcome {
         done: format!(
-            "{} settings of clocks; no order over early, the latest {} ms after its time",
+            "{} settings of clocks, each seen in events; none of {orders} orders over early, the latest {} ms after its time",
             worlds.len(),
             latest.as_millis()
         ),
@@ -98,11 +125,54 @@ async fn in_worlds(stage: Stage, worlds: Vec<Vec<(Part, i64)>>) -> Outcome {
     }
 }
 
-/// How long an order lives that nobody pays, by our clock.
-async fn an_unpaid_life(market: &Market) -> Duration {
-    let ticket = market.list(1).await.expect("a listing is answered 201");
+/// How long orders live that nobody pays, one of each buyer, by our clock.
+async fn unpaid_lives(market: &Market) -> Vec<Duration> {
+    let mut lives = JoinSet::new();
+    for buyer in 0..market.buyers().len() {
+        let market = market.clone();
+        lives.spawn(async move {
+            let ticket = market.list(1).await.expect("a listing is answered 201");
+            let begun = Instant::now();
+            let order = market.order(buyer, &ticket).await.expect_taken();
+            market.go_on(buyer, &order, Plan::LetExpire).await;
+            begun.elapsed()
+        });
+    }
+    lives.join_all().await
+}
+
+/// Waits until each service whose clock is to be wrong has told of something at a time that is as wrong.
+async fn clocks_are_off(system: &System, world: &[(Part, i64)]) {
     let begun = Instant::now();
-    let order = market.order(0, &ticket).await.expect_taken();
-    market.go_on(0, &order, Plan::LetExpire).await;
-    begun.elapsed()
+    for (part, offset) in world {
+        let is_so = |off: &i64| (off - offset).abs() <= NEAR_MILLIS;
+        loop {
+            let off = clock_off_millis(system, *part);
+            if off.as_ref().is_some_and(is_so) {
+                break;
+            }
+            let waited = begun.elapsed();
+            assert!(
+                waited < Duration::from_secs(TOLD_SECONDS_MAX),
+                "the clock of {} is to be {offset} ms off; by its last events it is {off:?}",
+                part.name()
+            );
+            pause(LOOK_MILLIS).await;
+        }
+    }
+}
+
+/// By how much the times of a service's last events are off from when Redis got them, whose clock is the machine's. One
+/// that came late looks older than it is: the most counts.
+fn clock_off_millis(system: &System, part: Part) -> Option<i64> {
+    let last = system.redis_command(&["XREVRANGE", &stream(part), "+", "-", "COUNT", EVENTS_SEEN_MAX]);
+    let off = |entry: &Reply| {
+        let [id, fields] = items(entry) else { return None };
+        let came: i64 = id.text()?.split_once('-')?.0.parse().ok()?;
+        let envelope = value(fields, "envelope")?.text()?;
+        let envelope: Value = serde_json::from_str(envelope).ok()?;
+        let made: Timestamp = envelope["time"].as_str()?.parse().ok()?;
+        Some(made.as_millis() - came)
+    };
+    items(&last).iter().filter_map(off).max()
 }

@@ -40,7 +40,7 @@ async fn rush(stage: Stage, people: usize, orders_each: usize, pieces: u64) -> O
         match answer.expect("an order does not panic") {
             (buyer, Ordered::Taken(order)) => taken.push((buyer, order)),
             (_, Ordered::Refused) => refused += 1,
-            (_, Ordered::Unanswered) => {}
+            (_, Ordered::Unanswered(_)) => {}
         }
     }
     let rush = begun.elapsed();

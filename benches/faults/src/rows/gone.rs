@@ -57,14 +57,16 @@ pub(super) async fn others_gone(stage: Stage) -> Outcome {
     let mut open = vec![(0, first)];
     system.kill_redis();
     for part in Part::SERVICES {
-        shown_as_degraded(&system, part).await;
+        shown_as_degraded(&stage, &system, part).await;
     }
     for nth in 0..looks {
         let buyer = nth % market.buyers().len();
         market.list(1).await.expect("a listing needs no Redis");
         match market.order(buyer, &ticket).await {
             Ordered::Taken(order) => open.push((buyer, order)),
-            other @ (Ordered::Refused | Ordered::Unanswered) => panic!("an order needs no Redis: {other:?}"),
+            other @ (Ordered::Refused | Ordered::Unanswered(_)) => {
+                panic!("an order needs no Redis: {other:?}")
+            }
         }
         for part in Part::SERVICES {
             is_up(&system, part).await;
@@ -92,7 +94,7 @@ pub(super) async fn others_gone(stage: Stage) -> Outcome {
     system.spawn(Part::Stripe);
     system.part_ready(Part::Stripe).await;
     market.go_on(1, &order, Plan::Buy).await;
-    let unready = without_store(&system, &market, &disk).await;
+    let unready = without_store(&stage, &system, &market, &disk).await;
     let healed = Healed::now(&system);
     for (buyer, order) in &open {
         market.cancel(*buyer, order).await;
@@ -118,7 +120,7 @@ async fn is_up(system: &System, part: Part) -> Value {
 }
 
 /// It says that it can't reach the bus, and is ready all the same.
-async fn shown_as_degraded(system: &System, part: Part) {
+async fn shown_as_degraded(stage: &Stage, system: &System, part: Part) {
     let begun = Instant::now();
     loop {
         let ready = is_up(system, part).await;
@@ -127,7 +129,7 @@ async fn shown_as_degraded(system: &System, part: Part) {
         }
         let waited = begun.elapsed();
         assert!(
-            waited < Duration::from_secs(DEGRADED_SECONDS_MAX),
+            waited < stage.promised(Duration::from_secs(DEGRADED_SECONDS_MAX)),
             "{} does not say that Redis is gone: {ready}",
             part.name()
         );
@@ -136,7 +138,7 @@ async fn shown_as_degraded(system: &System, part: Part) {
 }
 
 /// The disk below one store takes nothing more: how long it took until the service said that it is not ready.
-async fn without_store(system: &System, market: &Market, disk: &Disk) -> Duration {
+async fn without_store(stage: &Stage, system: &System, market: &Market, disk: &Disk) -> Duration {
     let before = disk.refusals();
     let enough = Arc::new(AtomicBool::new(false));
     disk.limit(Some(0));
@@ -164,7 +166,7 @@ async fn without_store(system: &System, market: &Market, disk: &Disk) -> Duratio
         }
         let waited = gone.elapsed();
         assert!(
-            waited < Duration::from_millis(READY_WITHOUT_STORE_MILLIS_MAX),
+            waited < stage.promised(Duration::from_millis(READY_WITHOUT_STORE_MILLIS_MAX)),
             "{} says that it is ready, {waited:?} after its store was gone: {}",
             STORELESS.name(),
             ready.text()
@@ -178,7 +180,7 @@ async fn without_store(system: &System, market: &Market, disk: &Disk) -> Duratio
         is_up(system, part).await;
     }
     disk.limit(None);
-    let within = Duration::from_secs(HEALED_SECONDS_MAX);
+    let within = stage.promised(Duration::from_secs(HEALED_SECONDS_MAX));
     tokio::time::timeout(within, system.part_ready(STORELESS))
         .await
         .unwrap_or_else(|_| panic!("{} is not well again within {within:?}", STORELESS.name()));

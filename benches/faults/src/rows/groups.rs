@@ -63,7 +63,7 @@ fn streams(system: &System) -> Vec<String> {
 }
 
 /// The value behind a name in one of Redis's flat lists of both.
-fn value<'a>(fields: &'a Reply, name: &str) -> Option<&'a Reply> {
+pub(super) fn value<'a>(fields: &'a Reply, name: &str) -> Option<&'a Reply> {
     let fields = items(fields);
     let at = fields.iter().position(|field| field.text() == Some(name))?;
     fields.get(at + 1)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::report::Outcome;
 use crate::stage::Stage;
 
+mod accepted;
 mod clocks;
 mod crowd;
 mod damage;

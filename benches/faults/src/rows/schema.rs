@@ -129,7 +129,7 @@ pub(super) async fn newer(stage: Stage) -> Outcome {
     for ticket in behind.iter().chain([&unreadable]) {
         match market.order(3, ticket).await {
             Ordered::Taken(order) => market.go_on(3, &order, Plan::Buy).await,
-            other @ (Ordered::Refused | Ordered::Unanswered) => {
+            other @ (Ordered::Refused | Ordered::Unanswered(_)) => {
                 panic!("nobody else wants {ticket}: {other:?}")
             }
         }

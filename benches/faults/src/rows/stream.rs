@@ -12,6 +12,7 @@ use crate::books::{account, checked};
 use crate::healed::Healed;
 use crate::judge::settle;
 use crate::market::{Market, Mix};
+use crate::metrics::told_by_all;
 use crate::part::Part;
 use crate::report::Outcome;
 use crate::rows::groups::{all_read, deliver_again, ids_read, items, stream};
@@ -24,6 +25,9 @@ const HOLD_SECONDS: u64 = 6;
 
 /// How many people buy at once.
 const PEOPLE: usize = 12;
+
+/// So many strikes at a reader make one miss something, or none ever will.
+const STRIKES_MAX: usize = 500;
 
 /// How long a consumer may take for what lies in the streams.
 const READ_SECONDS_MAX: u64 = 30;
@@ -39,6 +43,9 @@ const HEARD_A_SECOND_MAX: f64 = 15.0;
 
 /// How far behind the slow consumer must be for the row to have shown anything.
 const LAG_EVENTS_MIN: f64 = 20.0;
+
+/// The metric of entries that a reader let be because something before them was missing.
+const MISSED: &str = "bus_gaps_total";
 
 /// Readers that a row holds up, and whose events they read.
 const READINGS: [(Part, Part); 5] = [
@@ -58,7 +65,12 @@ pub(super) async fn trimmed(stage: Stage) -> Outcome {
     let mut random = stage.random();
     let mut strikes = 0;
     let mut removed = 0;
-    while purchases.finished() < wanted || strikes < strikes_min {
+    let mut missed = 0.0;
+    while purchases.finished() < wanted || strikes < strikes_min || missed == 0.0 {
+        assert!(
+            strikes < STRIKES_MAX,
+            "{strikes} strikes have removed {removed} entries, and nobody has missed one"
+        );
         let (reader, source) = READINGS[strikes % READINGS.len()];
         system.process(reader).stop();
         pause(random.between(200, 700)).await;
@@ -67,13 +79,15 @@ pub(super) async fn trimmed(stage: Stage) -> Outcome {
         system.process(reader).resume();
         pause(random.between(200, 700)).await;
         strikes += 1;
+        missed = told_by_all(&system, MISSED).await;
     }
     let healed = Healed::now(&system);
     purchases.finish().await;
-    assert!(removed > 0, "nothing was trimmed in {strikes} strikes");
     let verdict = settle(&system, &market, healed).await;
     Outcome {
-        done: format!("{strikes} times; {removed} entries removed"),
+        done: format!(
+            "{strikes} times; {removed} entries removed; {missed} times a reader saw that something before an entry was missing"
+        ),
         kills: 0,
         verdict,
     }
