@@ -105,6 +105,11 @@ impl Agent {
         &self.store
     }
 
+    /// Whether Stripe seems to answer.
+    pub fn stripe_seems_well(&self) -> bool {
+        self.stripe.seems_well()
+    }
+
     /// Brings a payment one step on.
     ///
     /// # Errors

@@ -62,7 +62,10 @@ impl Service for App {
         let agent = Agent::new(parts.store.clone(), stripe, parts.clock.clone());
         let (worker, looks) = Worker::new(agent.clone(), parts.clock.clone(), options.reconcile());
         let work = worker.run(parts.shutdown.clone());
+        let well = agent.clone();
         let shared = api::Shared::new(parts, agent, looks, webhook_secrets);
-        Ok(Built::new(api::router(shared), PaymentsHandler).task("Stripe worker", work))
+        Ok(Built::new(api::router(shared), PaymentsHandler)
+            .task("Stripe worker", work)
+            .leans_on("stripe", move || well.stripe_seems_well()))
     }
 }

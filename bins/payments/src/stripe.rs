@@ -23,11 +23,14 @@ use stripe_shared::{
     CheckoutSession, CheckoutSessionMode, CheckoutSessionStatus, PaymentIntent, PaymentIntentStatus, Refund,
 };
 use stripe_types::Expandable;
+use tokio::time::Instant;
 
 mod account;
+mod answering;
 mod trouble;
 
 pub use self::account::{AccountError, StandIn, StripeAccount};
+use self::answering::Answering;
 pub use self::trouble::Trouble;
 use crate::domain::{Call, Intent, IntentStatus, Payment, SessionStatus, StripeView};
 
@@ -46,6 +49,7 @@ const META_ATTEMPT: &str = "attempt";
 #[derive(Clone)]
 pub struct Stripe {
     client: Client,
+    answering: Answering,
 }
 
 impl fmt::Debug for Stripe {
@@ -72,7 +76,15 @@ impl Stripe {
         let client = builder
             .build()
             .map_err(|error| AccountError::Unusable(error.to_string()))?;
-        Ok(Self { client })
+        Ok(Self {
+            client,
+            answering: Answering::default(),
+        })
+    }
+
+    /// Whether Stripe can be reached and does its work, as far as the last call tells; nothing is asked for it.
+    pub fn seems_well(&self) -> bool {
+        self.answering.is_likely(Instant::now())
     }
 
     /// Opens the Checkout Session of the payment's present attempt, or repeats the answer to that request.
@@ -80,7 +92,7 @@ impl Stripe {
     /// # Errors
     /// See [`Trouble`].
     pub async fn create_session(&self, payment: &Payment) -> Result<StripeView, Trouble> {
-        called("create", Box::pin(self.create(payment))).await
+        self.called("create", Box::pin(self.create(payment))).await
     }
 
     async fn create(&self, payment: &Payment) -> Result<StripeView, Trouble> {
@@ -121,7 +133,7 @@ impl Stripe {
     /// # Errors
     /// See [`Trouble`].
     pub async fn read(&self, session: &str) -> Result<StripeView, Trouble> {
-        called("read", Box::pin(self.retrieve(session))).await
+        self.called("read", Box::pin(self.retrieve(session))).await
     }
 
     async fn retrieve(&self, session: &str) -> Result<StripeView, Trouble> {
@@ -146,7 +158,7 @@ impl Stripe {
             Call::Capture(_) => "capture",
             Call::Refund(_) => "refund",
         };
-        called(name, Box::pin(self.make(call, repeat))).await
+        self.called(name, Box::pin(self.make(call, repeat))).await
     }
 
     async fn make(&self, call: &Call, repeat: u32) -> Result<Option<Intent>, Trouble> {
@@ -191,6 +203,21 @@ impl Stripe {
         };
         // Nothing can have been given back of what was captured this moment or never.
         known_intent(&intent, &[]).map(Some)
+    }
+
+    /// Makes a call, and notes what came of it, for the metrics and the probes.
+    async fn called<T>(
+        &self,
+        call: &'static str,
+        made: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
+        failpoint::reach(Point::BeforeStripe);
+        let result = made.await;
+        failpoint::reach(Point::AfterStripe);
+        let outcome = result.as_ref().err().map_or("done", Trouble::kind);
+        metrics::counter!("payments_stripe_calls_total", "call" => call, "outcome" => outcome).increment(1);
+        self.answering.ended(&result);
+        result
     }
 
     async fn view(&self, session: CheckoutSession) -> Result<StripeView, Trouble> {
@@ -249,16 +276,6 @@ fn known_intent(intent: &PaymentIntent, refunds: &[Refund]) -> Result<Intent, Tr
         refund_pending_minor: sum(RefundStatus::Pending),
         refunds: u32::try_from(refunds.len()).unwrap_or(u32::MAX),
     })
-}
-
-/// Makes a call, and counts what came of it, for the metrics.
-async fn called<T>(call: &'static str, made: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
-    failpoint::reach(Point::BeforeStripe);
-    let result = made.await;
-    failpoint::reach(Point::AfterStripe);
-    let outcome = result.as_ref().err().map_or("done", Trouble::kind);
-    metrics::counter!("payments_stripe_calls_total", "call" => call, "outcome" => outcome).increment(1);
-    result
 }
 
 /// The key under which a payment's attempt opens its session.

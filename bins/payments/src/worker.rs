@@ -139,6 +139,7 @@ impl Worker {
         }
         self.start_due(now);
         metrics::gauge!("payments_jobs").set(u32::try_from(self.jobs.len()).unwrap_or(u32::MAX));
+        metrics::gauge!("payments_stripe_connected").set(u32::from(self.agent.stripe_seems_well()));
     }
 
     fn next_due(&self) -> Instant {

@@ -29,6 +29,8 @@ pub struct Health {
     pub signing_keys: usize,
     /// Whether the bus can be reached. It is shown, and not required: reads and single-store writes go on.
     pub bus_connected: bool,
+    /// Others that it leans on, and that do not seem well. They are shown, and not required, either.
+    pub unwell: Vec<&'static str>,
 }
 
 /// Asks a service how it is.
@@ -54,15 +56,27 @@ impl Health {
         Some(format!("{}: {why}", self.service))
     }
 
+    /// What it can't do all of its work without, and lacks, though it is ready.
+    pub fn degraded(&self) -> Vec<&'static str> {
+        let bus = (!self.bus_connected).then_some("bus");
+        bus.into_iter().chain(self.unwell.iter().copied()).collect()
+    }
+
     fn to_json(&self) -> Value {
-        json!({
+        let mut shown = json!({
             "service": self.service,
             "live": self.live,
             "ready": self.is_ready(),
             "store": self.store,
             "signingKeys": self.signing_keys,
             "bus": if self.bus_connected { "connected" } else { "degraded: can't be reached" },
-        })
+        });
+        // Only where there is something to say: whoever is well looks as always.
+        let degraded = self.degraded();
+        if !degraded.is_empty() {
+            shown["degraded"] = json!(degraded);
+        }
+        shown
     }
 }
 

@@ -45,7 +45,7 @@ pub use refusal::OrProblem;
 pub use run::run;
 pub use self_check::{ROWS_CHECKED_MAX, STORE_CHECK_INTERVAL, STORE_ROWS_CHECKED_MAX};
 pub use server::{Bounds, CONNECTIONS_MAX, DRAIN_SECONDS_MAX, serve, serve_within};
-pub use service::{Built, Service, StartError, Task};
+pub use service::{Built, Dependency, Service, StartError, Task};
 pub use settings::{LogFormat, Settings};
 pub use shutdown::{Shutdown, ShutdownTrigger};
 pub use started::{FIRST_LOOK_MILLIS_MAX, Started, start};

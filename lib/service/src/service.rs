@@ -4,6 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use axum::Router;
 use bus::Recovery;
@@ -47,6 +48,15 @@ pub struct Built<H> {
     pub operators: Router,
     /// Its own loops. Each ends when the parts' shutdown begins, and not before.
     pub tasks: Vec<Task>,
+    /// Others beside the bus that it can't do all of its work without.
+    pub dependencies: Vec<Dependency>,
+}
+
+/// Somebody else whose absence is shown, and is no reason not to be ready.
+#[derive(Clone)]
+pub struct Dependency {
+    pub(crate) name: &'static str,
+    pub(crate) seems_well: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl<H> Built<H> {
@@ -57,7 +67,21 @@ impl<H> Built<H> {
             handler,
             operators: Router::new(),
             tasks: Vec::new(),
+            dependencies: Vec::new(),
         }
+    }
+
+    /// Names somebody whom this service needs for a part of its work: while they do not seem well it is degraded, and
+    /// ready all the same.
+    #[must_use]
+    pub fn leans_on(
+        mut self,
+        name: &'static str,
+        seems_well: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let seems_well = Arc::new(seems_well);
+        self.dependencies.push(Dependency { name, seems_well });
+        self
     }
 
     /// Adds routes under `/internal/` that let nobody in but operators.
@@ -80,6 +104,12 @@ impl<H> fmt::Debug for Built<H> {
         f.debug_struct("Built")
             .field("tasks", &self.tasks)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
     }
 }
 

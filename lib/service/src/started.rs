@@ -17,8 +17,8 @@ use crate::health::{Health, Probe};
 use crate::internal::{self, Guard, Inside};
 use crate::self_check::SelfCheck;
 use crate::{
-    Built, Clock, Parts, Service, Settings, Shutdown, ShutdownTrigger, StartError, Task, description,
-    recollection, transact,
+    Built, Clock, Dependency, Parts, Service, Settings, Shutdown, ShutdownTrigger, StartError, Task,
+    description, recollection, transact,
 };
 
 /// How often what has run out is cleared away: remembered answers and old revocations.
@@ -120,6 +120,7 @@ fn run_parts<S: Service>(
         handler,
         operators,
         tasks: own,
+        dependencies,
     } = built;
     let handler = Arc::new(WithAccess {
         service: S::SOURCE,
@@ -173,7 +174,7 @@ fn run_parts<S: Service>(
     let serving = first_look();
     shared.push(Task::new("relay", relay.run(stop.clone().wait())));
     let alive = Arc::new(AtomicBool::new(true));
-    let probe = probe(&parts, Arc::clone(&alive));
+    let probe = probe(&parts, Arc::clone(&alive), dependencies);
     let operators = internal::only_for_operators(operators, how.guard.clone());
     let inside = Inside {
         parts: parts.clone(),
@@ -276,10 +277,11 @@ fn supervise(
     (name, tokio::spawn(supervised))
 }
 
-fn probe<I: store::Indexes>(parts: &Parts<I>, alive: Arc<AtomicBool>) -> Probe {
+fn probe<I: store::Indexes>(parts: &Parts<I>, alive: Arc<AtomicBool>, leans_on: Vec<Dependency>) -> Probe {
     let parts = parts.clone();
     Arc::new(move || {
         let store = parts.store.status();
+        let unwell = leans_on.iter().filter(|dependency| !(dependency.seems_well)());
         Health {
             service: parts.source,
             live: alive.load(Ordering::SeqCst) && !store.writer_died,
@@ -287,6 +289,7 @@ fn probe<I: store::Indexes>(parts: &Parts<I>, alive: Arc<AtomicBool>) -> Probe {
             serving: matches!(store.state, store::State::Serving),
             signing_keys: parts.access.verifier.key_count(),
             bus_connected: parts.bus.status().connected,
+            unwell: unwell.map(|dependency| dependency.name).collect(),
         }
     })
 }

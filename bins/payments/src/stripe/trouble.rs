@@ -60,6 +60,20 @@ impl Trouble {
             Self::KeyReused(_) => "key_reused",
         }
     }
+
+    /// Whether nothing can be done at Stripe at all, whatever is asked of it.
+    pub const fn is_outage(&self) -> bool {
+        match self {
+            Self::Unknown(_) | Self::ServerError(_) | Self::Unauthorized(_) => true,
+            Self::Busy(_)
+            | Self::Missing(_)
+            | Self::OtherState(_)
+            | Self::Declined(_)
+            | Self::Refused(_)
+            | Self::Untimely(_)
+            | Self::KeyReused(_) => false,
+        }
+    }
 }
 
 impl From<StripeError> for Trouble {

@@ -27,12 +27,14 @@ pub(super) async fn status<I: Indexes>(State(inside): State<Inside<I>>) -> Json<
             })
         })
         .collect();
+    let health = (inside.probe)();
     let letters = inside.parts.store.dead_letters(None, DEAD_LETTERS_SHOWN_MAX);
     // A store that does not serve says so above; its dead letters are not known then, which is not the same as none.
     let dead_letters: Option<Vec<Value>> = letters.ok().map(|letters| letters.iter().map(summary).collect());
     Json(json!({
         "service": inside.parts.source,
-        "ready": (inside.probe)().is_ready(),
+        "ready": health.is_ready(),
+        "degraded": health.degraded(),
         "store": {
             "epoch": store.epoch,
             "head": store.head,

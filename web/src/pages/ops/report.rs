@@ -16,6 +16,7 @@ const STORY_EVENTS_MAX: usize = 500;
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Status {
     pub(super) ready: Option<bool>,
+    pub(super) degraded: Option<Vec<String>>,
     pub(super) store: Option<StoreStatus>,
     pub(super) bus: Option<BusStatus>,
     pub(super) dead_letters: Option<Vec<DeadLetter>>,
@@ -222,12 +223,23 @@ pub(super) fn service_row(service: Service, status: Option<&Status>) -> ServiceR
             .unwrap_or_else(unknown),
         bus: bus_word,
         bus_tone,
-        trouble: bus.and_then(|bus| bus.trouble.clone()),
+        trouble: bus.and_then(|bus| bus.trouble.clone()).or_else(|| without(status)),
         unpublished: number(match (head, bus.and_then(|bus| bus.relayed)) {
             (Some(head), Some(relayed)) => Some(head.saturating_sub(relayed)),
             (_, _) => None,
         }),
     }
+}
+
+/// What a service works without, where that is more than the bus, which has a column of its own.
+fn without(status: Option<&Status>) -> Option<String> {
+    let degraded = status?.degraded.as_deref().unwrap_or_default();
+    let others: Vec<&str> = degraded
+        .iter()
+        .map(String::as_str)
+        .filter(|name| *name != "bus")
+        .collect();
+    (!others.is_empty()).then(|| format!("without {}", others.join(", ")))
 }
 
 pub(super) fn stream_rows(service: Service, status: Option<&Status>) -> Vec<StreamRow> {
