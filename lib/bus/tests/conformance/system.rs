@@ -354,7 +354,9 @@ impl System {
     pub(crate) fn set_back(&mut self, backup: &[u8]) {
         self.restore(backup, false);
         self.close_expiration();
-        std::fs::remove_file(store_dir(&self.dirs.0).join("restored")).unwrap();
+        for mark in ["restored", "cursors"] {
+            std::fs::remove_file(store_dir(&self.dirs.0).join(mark)).unwrap();
+        }
         self.expiration = open(Source::Expiration, &self.dirs.0);
     }
 
