@@ -4,7 +4,7 @@ use std::str::FromStr as _;
 
 use events::OrderId;
 use http::Method;
-use invariants::{Account, Books, Charge, Fact, Page, Tolerance};
+use invariants::{Account, Books, Charge, Fact, Invariant, Page, Tolerance, Violation};
 use serde_json::Value;
 use testkit::Client;
 
@@ -25,19 +25,26 @@ pub async fn compare(system: &System, entries: &Entries, findings: &mut Findings
         Err(sentence) => return findings.pending.push(sentence),
     };
     let lost = invariants::kept(&entries.promises(), &books);
-    findings
-        .lost
-        .extend(lost.into_iter().map(|violation| violation.sentence));
+    findings.lost.extend(lost.into_iter().map(by_subject));
     let now = service::Clock::new().now();
     // At rest nothing may be under way any more; until then it is pending, and asked again.
     for violation in invariants::check(&books, now, Tolerance::NONE) {
-        let kind = if violation.is_broken() {
-            &mut findings.broken
-        } else {
-            &mut findings.pending
-        };
-        kind.push(violation.sentence);
+        match (violation.is_broken(), violation.invariant) {
+            (false, _) => findings.pending.push(violation.sentence),
+            // More was sold than there is, or more was paid than was delivered.
+            (true, Invariant::I1 | Invariant::I2) => {
+                let (subject, sentence) = by_subject(violation);
+                findings.doubled.insert(subject, sentence);
+            }
+            (true, _) => findings.broken.push(violation.sentence),
+        }
     }
+}
+
+/// What a violation is about in the first place, and its sentence.
+fn by_subject(violation: Violation) -> (String, String) {
+    let subject = violation.subjects.first().unwrap_or(&violation.sentence);
+    (subject.clone(), violation.sentence)
 }
 
 /// The books of every service and of Stripe.

@@ -85,7 +85,10 @@ pub fn main() -> ExitCode {
             }
             for line in &report.lines {
                 if let Err(failure) = &line.result {
-                    eprintln!("\n=== row {} ({})\n{failure}", line.row.number, line.row.name);
+                    eprintln!(
+                        "\n=== row {} ({})\n{}",
+                        line.row.number, line.row.name, failure.sentence
+                    );
                 }
             }
             if let Some(file) = markdown

@@ -120,6 +120,10 @@ pub struct Entries {
     pub orders: BTreeMap<String, KnownOrder>,
     /// Listings by id.
     pub tickets: BTreeMap<String, KnownTicket>,
+    /// The newest version of a listing that an answer has shown, where it was changed.
+    pub changed: BTreeMap<String, u64>,
+    /// Listings whose withdrawal was answered 204.
+    pub withdrawn: BTreeSet<String>,
     /// Accounts, by id, that an answer has told of.
     pub users: BTreeSet<String>,
     /// Payments, by id, that were answered 201.
@@ -147,10 +151,15 @@ impl Entries {
     /// When an answer that was noted down had an id that is none.
     pub fn promises(&self) -> Vec<Acknowledged> {
         let users = self.users.iter().map(|user| Acknowledged::User { id: id(user) });
-        // An answer's version of a listing is not noted down: its first one is certain.
-        let tickets = self.tickets.keys().map(|ticket| Acknowledged::Ticket {
-            id: id(ticket),
-            version: Version::FIRST,
+        let tickets = self.tickets.keys().map(|ticket| {
+            if self.withdrawn.contains(ticket) {
+                return Acknowledged::TicketDeleted { id: id(ticket) };
+            }
+            let version = self.changed.get(ticket).copied().map_or(Version::FIRST, Version);
+            Acknowledged::Ticket {
+                id: id(ticket),
+                version,
+            }
         });
         let orders = self.orders.iter().map(|(order, known)| Acknowledged::Order {
             id: id(order),
@@ -191,6 +200,25 @@ impl Ledger {
         let mut entries = self.entries();
         entries.acknowledged += 1;
         entries.tickets.insert(ticket.to_owned(), known);
+    }
+
+    /// A change of a listing was answered 200, and made it this version.
+    pub fn ticket_changed(&self, ticket: &str, version: u64) {
+        let mut entries = self.entries();
+        entries.acknowledged += 1;
+        entries.changed.insert(ticket.to_owned(), version);
+    }
+
+    /// The withdrawal of a listing was answered 204.
+    pub fn withdrawn(&self, ticket: &str) {
+        let mut entries = self.entries();
+        entries.acknowledged += 1;
+        entries.withdrawn.insert(ticket.to_owned());
+    }
+
+    /// Something was answered 2xx that only the one who asked for it can look after.
+    pub fn changed_something(&self) {
+        self.entries().acknowledged += 1;
     }
 
     /// A listing that an operator gave up knowingly, with all that was in the store since its backup.

@@ -11,6 +11,7 @@
 mod armed;
 pub mod books;
 pub mod cli;
+pub mod failure;
 pub mod healed;
 pub mod judge;
 pub mod layout;

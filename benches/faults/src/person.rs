@@ -35,6 +35,9 @@ const SESSION: &str = "session";
 
 const PASSWORD: &str = "a long enough secret";
 
+/// What somebody chooses who does not want theirs any more.
+const NEW_PASSWORD: &str = "another secret, as long";
+
 /// Somebody with an account, signed in.
 #[derive(Clone)]
 pub struct Person {
@@ -65,6 +68,11 @@ impl<'a> Wish<'a> {
     /// A POST that counts once, however often it is sent.
     pub fn post(path: &'a str, body: Option<&'a Value>, idempotency_key: &str) -> Self {
         Self::new(Method::POST, path, body).header("Idempotency-Key", idempotency_key)
+    }
+
+    /// A PUT.
+    pub fn put(path: &'a str, body: &'a Value) -> Self {
+        Self::new(Method::PUT, path, Some(body))
     }
 
     /// A DELETE.
@@ -137,6 +145,31 @@ impl Person {
         assert_eq!(answer.status, 200, "{}: {}", answer.request, answer.text());
         self.ledger.known(&answer.field("id"));
         self
+    }
+
+    /// Changes their password.
+    ///
+    /// # Panics
+    /// When that is not answered 200.
+    pub async fn changes_password(&self) {
+        let change = json!({ "current": PASSWORD, "new": NEW_PASSWORD });
+        let answer = self.insist(Wish::put("/api/users/password", &change)).await;
+        let answer = answer.expect("a change of a password is answered");
+        assert_eq!(answer.status, 200, "{}: {}", answer.request, answer.text());
+        self.ledger.changed_something();
+    }
+
+    /// The password that they have changed to opens their account, and the old one does not.
+    ///
+    /// # Panics
+    /// When it is otherwise.
+    pub async fn has_the_new_password(&self) {
+        for (password, status) in [(NEW_PASSWORD, 200), (PASSWORD, 400)] {
+            let account = json!({ "email": self.email, "password": password });
+            let answer = self.insist(Wish::post("/api/users/signin", Some(&account), ACCOUNT_KEY));
+            let answer = answer.await.expect("a sign-in is answered");
+            assert_eq!(answer.status, status, "{}: {}", answer.request, answer.text());
+        }
     }
 
     fn account(&self) -> Value {

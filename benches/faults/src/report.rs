@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::failure::Failure;
 use crate::judge::Verdict;
 use crate::rows::{ROWS, Row};
 use crate::stage::Form;
@@ -13,14 +14,17 @@ const KILLS_MIN: usize = 300;
 /// The same for purchases.
 const PURCHASES_MIN: usize = 10_000;
 
-/// How a row ended.
+/// What stands in the table where nobody has counted.
+const UNKNOWN: &str = "?";
+
+/// How a row ended well.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// What was done, in a few words: purchases, kills, flushes.
     pub done: String,
     /// How many kill -9.
     pub kills: usize,
-    /// What the judge found; nothing lost and nothing doubled, else there is no outcome.
+    /// What the judge found.
     pub verdict: Verdict,
 }
 
@@ -28,8 +32,8 @@ pub struct Outcome {
 pub struct Line {
     /// Which row.
     pub row: &'static Row,
-    /// How it ended; the sentence of its failure otherwise.
-    pub result: Result<Outcome, String>,
+    /// How it ended.
+    pub result: Result<Outcome, Failure>,
     /// How long it took.
     pub took: Duration,
 }
@@ -65,50 +69,70 @@ impl Outcome {
     fn in_words(&self) -> String {
         format!("{} ({})", self.done, self.verdict.times)
     }
+
+    fn converged(&self) -> String {
+        format!("{:.1} s", self.verdict.times.converged.as_secs_f64())
+    }
 }
 
 impl Line {
     /// For the terminal.
     pub fn text(&self) -> String {
         let (number, name) = (self.row.number, self.row.name);
-        match &self.result {
-            Ok(outcome) => {
-                let Outcome { kills, verdict, .. } = outcome;
-                let done = outcome.in_words();
-                format!(
-                    "{number:<4} {name:<34} {:>9} {kills:>6} {:>12} {:>5} {:>8} {:>7.1} s  {done}",
-                    verdict.purchases,
-                    verdict.acknowledged,
-                    0,
-                    0,
-                    verdict.times.converged.as_secs_f64(),
-                )
-            }
-            Err(sentence) => format!("{number:<4} {name:<34} FAILED: {}", first_line(sentence)),
-        }
+        let [purchases, kills, acknowledged, lost, doubled] = self.counts();
+        let (converged, how) = match &self.result {
+            Ok(outcome) => (outcome.converged(), outcome.in_words()),
+            Err(failure) => (
+                UNKNOWN.to_owned(),
+                format!("FAILED: {}", first_line(&failure.sentence)),
+            ),
+        };
+        let took = self.took.as_secs_f64();
+        format!(
+            "{number:<4} {name:<34} {purchases:>9} {kills:>6} {acknowledged:>12} {lost:>5} {doubled:>8} {converged:>9} \
+             {took:>5.0} s  {how}"
+        )
     }
 
     fn markdown(&self) -> String {
         let Row {
             number, name, fault, ..
         } = self.row;
-        let title = format!("{number} | {fault} (`{name}`)");
+        let counts = self.counts().join(" | ");
+        let (converged, how, end) = match &self.result {
+            Ok(outcome) => (outcome.converged(), outcome.in_words(), "passed"),
+            Err(failure) => (
+                UNKNOWN.to_owned(),
+                first_line(&failure.sentence).replace('|', "\\|"),
+                "**failed**",
+            ),
+        };
         let took = self.took.as_secs_f64();
+        format!("| {number} | {fault} (`{name}`) | {how} | {counts} | {converged} | {took:.0} s | {end} |")
+    }
+
+    /// Purchases, kills, what was acknowledged, lost, doubled: as they were counted, also where the row failed.
+    fn counts(&self) -> [String; 5] {
+        let kills = match &self.result {
+            Ok(outcome) => Some(outcome.kills),
+            Err(failure) => failure.kills,
+        };
+        let counted = |value: fn(&Verdict) -> usize| self.verdict().map(value);
+        [
+            counted(|verdict| verdict.purchases),
+            kills,
+            counted(|verdict| verdict.acknowledged),
+            counted(|verdict| verdict.lost),
+            counted(|verdict| verdict.doubled),
+        ]
+        .map(|count| count.map_or_else(|| UNKNOWN.to_owned(), |count| count.to_string()))
+    }
+
+    /// What the judge has counted, if the row came so far.
+    fn verdict(&self) -> Option<&Verdict> {
         match &self.result {
-            Ok(outcome) => {
-                let Outcome { kills, verdict, .. } = outcome;
-                let done = outcome.in_words();
-                format!(
-                    "| {title} | {done} | {} | {kills} | {} | 0 | 0 | {:.1} s | {took:.0} s | passed |",
-                    verdict.purchases,
-                    verdict.acknowledged,
-                    verdict.times.converged.as_secs_f64(),
-                )
-            }
-            Err(sentence) => {
-                let sentence = first_line(sentence).replace('|', "\\|");
-                format!("| {title} | {sentence} | | | | | | | {took:.0} s | **failed** |")
-            }
+            Ok(outcome) => Some(&outcome.verdict),
+            Err(failure) => failure.verdict.as_deref(),
         }
     }
 }
@@ -124,8 +148,8 @@ impl Report {
         if self.form == Form::Short || self.lines.len() < ROWS.len() {
             return None;
         }
-        let kills = self.sum(|outcome| outcome.kills);
-        let purchases = self.sum(|outcome| outcome.verdict.purchases);
+        let kills = self.kills();
+        let purchases = self.sum(|verdict| verdict.purchases);
         (kills < KILLS_MIN || purchases < PURCHASES_MIN).then(|| {
             format!(
                 "Too little was done for a long run: {kills} kill -9 of at least {KILLS_MIN}, {purchases} purchases of \
@@ -134,9 +158,17 @@ impl Report {
         })
     }
 
-    fn sum(&self, value: fn(&Outcome) -> usize) -> usize {
-        let outcomes = self.lines.iter().filter_map(|line| line.result.as_ref().ok());
-        outcomes.map(value).sum()
+    /// Over the rows that were judged, whether they passed or not.
+    fn sum(&self, value: fn(&Verdict) -> usize) -> usize {
+        self.lines.iter().filter_map(Line::verdict).map(value).sum()
+    }
+
+    fn kills(&self) -> usize {
+        let kills = |line: &Line| match &line.result {
+            Ok(outcome) => outcome.kills,
+            Err(failure) => failure.kills.unwrap_or(0),
+        };
+        self.lines.iter().map(kills).sum()
     }
 
     /// The sums over all rows, in a sentence.
@@ -146,17 +178,19 @@ impl Report {
             0 => "every row passed".to_owned(),
             failed => format!("{failed} rows FAILED"),
         };
+        let unjudged = match self.lines.iter().filter(|line| line.verdict().is_none()).count() {
+            0 => String::new(),
+            unjudged => format!(", not counting {unjudged} rows that failed before they were judged"),
+        };
         format!(
-            "{} rows, {failures}: {} purchases, {} kill -9, {} writes acknowledged, {}",
+            "{} rows, {failures}: {} purchases, {} kill -9, {} writes acknowledged, {} lost, {} sold, ordered or charged \
+             twice{unjudged}",
             self.lines.len(),
-            self.sum(|outcome| outcome.verdict.purchases),
-            self.sum(|outcome| outcome.kills),
-            self.sum(|outcome| outcome.verdict.acknowledged),
-            if failed == 0 {
-                "0 lost, 0 tickets sold twice, 0 charges without delivery"
-            } else {
-                "nothing lost or doubled in the rows that passed"
-            },
+            self.sum(|verdict| verdict.purchases),
+            self.kills(),
+            self.sum(|verdict| verdict.acknowledged),
+            self.sum(|verdict| verdict.lost),
+            self.sum(|verdict| verdict.doubled),
         )
     }
 
@@ -212,4 +246,76 @@ pub fn machine() -> String {
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(result: Result<Outcome, Failure>) -> Line {
+        Line {
+            row: &ROWS[0],
+            result,
+            took: Duration::from_secs(7),
+        }
+    }
+
+    fn counted() -> Verdict {
+        Verdict {
+            acknowledged: 41,
+            lost: 3,
+            doubled: 2,
+            purchases: 17,
+            ..Verdict::default()
+        }
+    }
+
+    #[test]
+    fn a_row_that_failed_shows_what_was_counted() {
+        let judged = line(Err(Failure {
+            sentence: "3 lost: a | b\nand so on".to_owned(),
+            kills: Some(5),
+            verdict: Some(Box::new(counted())),
+        }));
+        let cells: Vec<String> = judged.text().split_whitespace().map(str::to_owned).collect();
+        assert_eq!(cells[2..7], ["17", "5", "41", "3", "2"], "{cells:?}");
+        assert!(
+            judged
+                .markdown()
+                .contains("a \\| b | 17 | 5 | 41 | 3 | 2 | ? | 7 s | **failed** |"),
+            "{}",
+            judged.markdown()
+        );
+        let unjudged = line(Err(Failure::in_words("no word".to_owned())));
+        assert!(
+            unjudged.markdown().contains("no word | ? | ? | ? | ? | ? | ? |"),
+            "{}",
+            unjudged.markdown()
+        );
+        let report = Report {
+            lines: vec![judged, unjudged],
+            seed: 1,
+            form: Form::Long,
+            began: String::new(),
+            commit: None,
+            machine: String::new(),
+            took: Duration::ZERO,
+        };
+        assert_eq!(
+            report.sums(),
+            "2 rows, 2 rows FAILED: 17 purchases, 5 kill -9, 41 writes acknowledged, 3 lost, 2 sold, ordered or charged \
+             twice, not counting 1 rows that failed before they were judged"
+        );
+    }
+
+    #[test]
+    fn the_columns_stand_under_their_names() {
+        let outcome = Outcome {
+            done: "done".to_owned(),
+            kills: 5,
+            verdict: counted(),
+        };
+        let text = line(Ok(outcome)).text();
+        assert_eq!(text.find("done"), head().find("what was done"), "{text}");
+    }
 }

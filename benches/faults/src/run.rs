@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tokio::runtime::{Builder, Runtime};
 
+use crate::failure::Failure;
 use crate::report::{Line, Report, head, machine};
 use crate::rows::Row;
 use crate::stage::{Form, Stage};
@@ -41,16 +42,16 @@ fn run_row(row: &'static Row, form: Form, seed: u64) -> Line {
     let result = runtime
         .block_on(task)
         .map_err(|error| match error.try_into_panic() {
-            Ok(panic) => panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()))
-                .unwrap_or_else(|| "it failed without a word".to_owned()),
-            Err(error) => error.to_string(),
+            Ok(panic) => Failure::caught(panic),
+            Err(error) => Failure::in_words(error.to_string()),
         });
     // Only a long run is one of a machine that has nothing else to do, in which the invariants' seconds must hold.
     let result = result.and_then(|outcome| match (form, outcome.verdict.times.too_long()) {
-        (Form::Long, Some(sentence)) => Err(sentence),
+        (Form::Long, Some(sentence)) => Err(Failure {
+            sentence,
+            kills: Some(outcome.kills),
+            verdict: Some(Box::new(outcome.verdict)),
+        }),
         (Form::Long, None) | (Form::Short, _) => Ok(outcome),
     });
     Line {
@@ -66,12 +67,10 @@ fn run_row(row: &'static Row, form: Form, seed: u64) -> Line {
 /// When the row fails, or there is none of that name.
 pub fn test(name: &str, seed: u64) {
     let row = Row::named(name).unwrap_or_else(|| panic!("there is no row {name}"));
-    let outcome = runtime().block_on(runtime_task(row, seed));
-    println!("{outcome:?}");
-}
-
-async fn runtime_task(row: &'static Row, seed: u64) -> crate::report::Outcome {
-    (row.story)(Stage::new(Form::Short, seed, row.name)).await
+    match run_row(row, Form::Short, seed).result {
+        Ok(outcome) => println!("{outcome:?}"),
+        Err(failure) => panic!("{}", failure.sentence),
+    }
 }
 
 fn runtime() -> Runtime {

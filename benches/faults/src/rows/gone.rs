@@ -21,6 +21,12 @@ use crate::system::{Setup, System};
 /// How long a service may take to say that Redis is gone.
 const DEGRADED_SECONDS_MAX: u64 = 10;
 
+/// What payments calls Stripe where it says what it goes without.
+const STRIPE: &str = "stripe";
+
+/// How long a payment that can't be opened may take until the buyer is told to come again.
+const PUT_OFF_SECONDS_MAX: u64 = 10;
+
 /// Whose store goes away.
 const STORELESS: Part = Part::Tickets;
 
@@ -57,17 +63,20 @@ pub(super) async fn others_gone(stage: Stage) -> Outcome {
     let mut open = vec![(0, first)];
     system.kill_redis();
     for part in Part::SERVICES {
-        shown_as_degraded(&stage, &system, part).await;
+        shown_as_degraded(&stage, &system, part, "bus").await;
     }
+    let mut reads = 0;
     for nth in 0..looks {
         let buyer = nth % market.buyers().len();
-        market.list(1).await.expect("a listing needs no Redis");
+        let listed = market.list(1).await.expect("a listing needs no Redis");
         match market.order(buyer, &ticket).await {
             Ordered::Taken(order) => open.push((buyer, order)),
             other @ (Ordered::Refused | Ordered::Unanswered(_)) => {
                 panic!("an order needs no Redis: {other:?}")
             }
         }
+        let (_, order) = open.last().expect("there is an order");
+        reads += is_read(&market, buyer, &[&listed, &ticket], order).await;
         for part in Part::SERVICES {
             is_up(&system, part).await;
         }
@@ -75,7 +84,9 @@ pub(super) async fn others_gone(stage: Stage) -> Outcome {
     system.redis().restart();
     // Now Stripe: everything but paying goes on, and paying says so quickly.
     system.kill(Part::Stripe);
+    let listed = market.list(1).await.expect("a listing needs no Stripe");
     let order = market.order(1, &ticket).await.expect_taken();
+    reads += is_read(&market, 1, &[&listed, &ticket], &order).await;
     let wish = json!({ "orderId": order });
     let asked = Instant::now();
     let answer = market.buyers()[1]
@@ -88,12 +99,23 @@ pub(super) async fn others_gone(stage: Stage) -> Outcome {
         "a 503 says when to come again"
     );
     let took = asked.elapsed();
+    let quickly = stage.promised(Duration::from_secs(PUT_OFF_SECONDS_MAX));
+    assert!(took < quickly, "it took {took:?} until a payment was put off");
+    shown_as_degraded(&stage, &system, Part::Payments, STRIPE).await;
     for part in Part::SERVICES {
-        is_up(&system, part).await;
+        let ready = is_up(&system, part).await;
+        assert!(
+            part == Part::Payments || !lacks(&ready, STRIPE),
+            "{} does not need Stripe: {ready}",
+            part.name()
+        );
     }
+    reads += is_read(&market, 1, &[&listed, &ticket], &order).await;
     system.spawn(Part::Stripe);
     system.part_ready(Part::Stripe).await;
     market.go_on(1, &order, Plan::Buy).await;
+    let ready = is_up(&system, Part::Payments).await;
+    assert!(!lacks(&ready, STRIPE), "Stripe is back, and has charged: {ready}");
     let unready = without_store(&stage, &system, &market, &disk).await;
     let healed = Healed::now(&system);
     for (buyer, order) in &open {
@@ -102,8 +124,8 @@ pub(super) async fn others_gone(stage: Stage) -> Outcome {
     let verdict = settle(&system, &market, healed).await;
     Outcome {
         done: format!(
-            "{looks} listings and orders without Redis; without Stripe a payment is put off after {} ms; without its store \
-             {} is not ready after {} ms",
+            "{looks} listings and orders without Redis, and {reads} reads without it or Stripe; without Stripe a payment is \
+             put off after {} ms, and payments is ready and says what it lacks; without its store {} is not ready after {} ms",
             took.as_millis(),
             STORELESS.name(),
             unready.as_millis()
@@ -119,18 +141,41 @@ async fn is_up(system: &System, part: Part) -> Value {
     client.get("/readyz").expect(200).await.json()
 }
 
-/// It says that it can't reach the bus, and is ready all the same.
-async fn shown_as_degraded(stage: &Stage, system: &System, part: Part) {
+/// Whether a service that is ready says that it goes without this.
+fn lacks(ready: &Value, what: &str) -> bool {
+    let services = ready["services"].as_array().into_iter().flatten();
+    let lacking = services.flat_map(|service| service["degraded"].as_array().into_iter().flatten());
+    lacking.into_iter().any(|name| name == what)
+}
+
+/// Listings and an order, one by one and in their lists, are read as always, each at the first try. How many reads.
+async fn is_read(market: &Market, buyer: usize, tickets: &[&str], order: &str) -> usize {
+    let one_by_one = tickets.iter().map(|ticket| format!("/api/tickets/{ticket}"));
+    let lists = ["/api/tickets".to_owned(), "/api/orders".to_owned()];
+    let paths: Vec<String> = one_by_one
+        .chain([format!("/api/orders/{order}")])
+        .chain(lists)
+        .collect();
+    for path in &paths {
+        let answer = market.buyers()[buyer].once(&Wish::get(path)).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{path} is not answered: {error}"));
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+    paths.len()
+}
+
+/// It says that it goes without this, and is ready all the same.
+async fn shown_as_degraded(stage: &Stage, system: &System, part: Part, what: &str) {
     let begun = Instant::now();
     loop {
         let ready = is_up(system, part).await;
-        if ready.to_string().contains("degraded") {
+        if lacks(&ready, what) {
             return;
         }
         let waited = begun.elapsed();
         assert!(
             waited < stage.promised(Duration::from_secs(DEGRADED_SECONDS_MAX)),
-            "{} does not say that Redis is gone: {ready}",
+            "{} does not say that it goes without {what}: {ready}",
             part.name()
         );
         pause(20).await;

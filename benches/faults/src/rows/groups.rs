@@ -26,20 +26,21 @@ pub(super) fn ids_read(reply: &Reply) -> Vec<String> {
     entries.map_or(&[][..], items).iter().filter_map(id).collect()
 }
 
-/// Sets every group of every stream back to its beginning: everything is delivered again. How many groups there are.
+/// Sets every group of every stream back to its beginning: everything is delivered again. How many deliveries that makes.
 pub(super) fn deliver_again(system: &System) -> usize {
-    let mut count = 0;
+    let mut deliveries = 0;
     for stream in streams(system) {
         let groups = system.redis_command(&["XINFO", "GROUPS", &stream]);
         for group in items(&groups)
             .iter()
             .filter_map(|group| value(group, "name")?.text())
         {
+            let length = system.redis_command(&["XLEN", &stream]).integer().unwrap_or(0);
             system.redis_command(&["XGROUP", "SETID", &stream, group, "0"]);
-            count += 1;
+            deliveries += usize::try_from(length).expect("a stream's length is a count");
         }
     }
-    count
+    deliveries
 }
 
 /// Whether every group has read to its stream's end and acknowledged all of it.

@@ -1,8 +1,10 @@
 //! Rows in which services are killed while people buy.
 
+use serde_json::json;
+
 use crate::healed::Healed;
 use crate::judge::settle;
-use crate::market::{Market, Mix, Plan, pay_at_stripe};
+use crate::market::{Market, Mix, PRICE, Plan, pay_at_stripe};
 use crate::part::Part;
 use crate::person::{Person, Wish};
 use crate::report::Outcome;
@@ -67,6 +69,60 @@ pub(super) async fn two_at_random(stage: Stage) -> Outcome {
     }
 }
 
+/// What may be answered 2xx besides a purchase: a listing that is changed, one that is withdrawn, money that is given back,
+/// a password; each followed by a kill of who gave the answer. How many answers.
+async fn changes(system: &System, market: &Market) -> usize {
+    let ticket = market.list(1).await.expect("a listing is answered 201");
+    let seller = seller_of(market, &ticket);
+    let path = format!("/api/tickets/{ticket}");
+    let title = "Another seat";
+    let listing = json!({ "title": title, "price": PRICE, "quantity": 1 });
+    let answer = seller.insist(Wish::put(&path, &listing)).await;
+    system.bounce(Part::Tickets).await;
+    let answer = answer.expect("a change of a listing is answered");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let version = answer.json()["version"]
+        .as_u64()
+        .expect("a listing has a version");
+    market.ledger().ticket_changed(&ticket, version);
+    let read = seller.insist(Wish::get(&path)).await.expect("a listing is read");
+    assert_eq!(read.field("title"), title, "{}", read.text());
+
+    let unwanted = market.list(1).await.expect("a listing is answered 201");
+    let path = format!("/api/tickets/{unwanted}");
+    let answer = seller_of(market, &unwanted).insist(Wish::delete(&path)).await;
+    system.bounce(Part::Tickets).await;
+    let answer = answer.expect("a withdrawal is answered");
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    market.ledger().withdrawn(&unwanted);
+
+    let order = market
+        .purchase_as(1, Plan::Buy)
+        .await
+        .expect("an order is answered 201");
+    let bought = market.ledger().copy().orders[&order].ticket.clone();
+    let path = format!("/api/orders/{order}/refund");
+    let key = format!("refund-{order}");
+    let answer = seller_of(market, &bought)
+        .insist(Wish::post(&path, None, &key))
+        .await;
+    system.bounce(Part::Orders).await;
+    let answer = answer.expect("a refund is answered");
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    market.ledger().refund_promised(&order);
+
+    let forgetful = Person::sign_up_many(system, market.ledger(), 1).await.remove(0);
+    forgetful.changes_password().await;
+    system.bounce(Part::Auth).await;
+    forgetful.has_the_new_password().await;
+    4
+}
+
+fn seller_of(market: &Market, ticket: &str) -> Person {
+    let known = market.ledger().copy().tickets[ticket].seller;
+    market.sellers()[known].clone()
+}
+
 /// Row 3: each kind of acknowledged write, and kill -9 of its service the moment that the answer is there.
 pub(super) async fn right_after_the_answer(stage: Stage) -> Outcome {
     let rounds = stage.size(2, 12);
@@ -105,7 +161,8 @@ pub(super) async fn right_after_the_answer(stage: Stage) -> Outcome {
         let answer = answer.expect("a cancellation is answered");
         assert_eq!(answer.status, 204, "{}", answer.text());
         market.ledger().cancelled(&other);
-        answers += 6;
+        let others = changes(&system, &market).await;
+        answers += 6 + others;
     }
     // What was bought by someone else in between finds a system that works.
     for buyer in 0..market.buyers().len() {

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use crate::healed::Healed;
 use crate::judge::{settle, settle_within};
 use crate::market::{Market, Mix, Ordered};
+use crate::metrics::told_by_all;
 use crate::part::Part;
 use crate::person::Wish;
 use crate::report::Outcome;
@@ -319,6 +320,10 @@ pub(super) async fn delayed(stage: Stage) -> Outcome {
         latest >= Duration::from_millis(LATE_MILLIS_MIN),
         "the slowest link answered within {latest:?}: nothing was delayed"
     );
+    // An order of something that its service has not heard of, though another has published it: it asks, and waits.
+    let overtaken = told_by_all(&system, "bus_inquiries_total").await;
+    assert!(overtaken > 0.0, "nothing came before what it follows from");
+    let stale = told_by_all(&system, "bus_stale_total").await;
     for (_, link) in &proxies {
         link.heal();
     }
@@ -327,7 +332,8 @@ pub(super) async fn delayed(stage: Stage) -> Outcome {
     let verdict = settle(&system, &market, healed).await;
     Outcome {
         done: format!(
-            "each link up to 300 ms late, changing all the time; the slowest PING took {} ms",
+            "each link up to 300 ms late, changing all the time; the slowest PING took {} ms; {overtaken} times a request \
+             came before the event that it follows from, {stale} events came too late to change anything",
             latest.as_millis()
         ),
         kills: 0,

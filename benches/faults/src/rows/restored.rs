@@ -12,8 +12,10 @@ use crate::books;
 use crate::healed::Healed;
 use crate::judge::{Verdict, settle};
 use crate::layout::OPERATOR_TOKEN;
-use crate::market::{Market, Mix};
+use crate::market::{Market, Mix, Plan};
+use crate::metrics::told;
 use crate::part::Part;
+use crate::person::Wish;
 use crate::report::Outcome;
 use crate::rows::pause;
 use crate::stage::Stage;
@@ -30,6 +32,18 @@ const CLOCK: &str = "BOXOFFICE_CLOCK_OFFSET_MS";
 
 /// Outboxes keep events for seven days; this far forward the clock of the service is put that is to trim its own.
 const EIGHT_DAYS_MILLIS: i64 = 8 * 24 * 3_600 * 1_000;
+
+/// How orders is told how long an order may stay unpaid.
+const HOLD: &str = "ORDER_HOLD_SECONDS";
+
+/// The time of the order that nobody pays: short, since the row waits for it.
+const UNPAID_SECONDS: u64 = 5;
+
+/// How long it may take until that order is reserved, and known to those who read of it.
+const RESERVED_SECONDS_MAX: u64 = 60;
+
+/// The metric of snapshots that a service has made, by who got them.
+const SNAPSHOTS: &str = "bus_snapshots_total";
 
 /// How long the outboxes may take to be trimmed once everything in them is too old.
 const TRIMMED_SECONDS_MAX: u64 = 90;
@@ -243,73 +257,154 @@ async fn are_named(system: &System, gone: &BTreeSet<String>) {
     );
 }
 
-/// Row 34: a service begins with an empty store when the outboxes that it reads keep nothing any more.
+/// Row 34: a service begins with an empty store when the outboxes that it reads keep nothing any more; all it can know it
+/// is told in a snapshot: that an order is there which nobody pays, and whose time is over.
 ///
 /// Once since eight days have passed, after which an outbox is trimmed; and once since its owner has accepted a loss (of
-/// nothing, as the backup was taken at rest), with which an outbox begins anew.
+/// nothing, as the backup was taken at rest), with which an outbox begins anew. Each on a system of its own: once it has
+/// published that an order's time is over, expiration has something to lose.
 pub(super) async fn too_late_for_the_outboxes(stage: Stage) -> Outcome {
-    let bought = stage.size(10, 200);
-    let system = System::start(&Setup::default()).await;
-    let market = Market::open(&system, PEOPLE, Setup::default().hold_seconds, stage.seed).await;
-    // Nothing runs out: the expiration service has published nothing, so that it may begin anew.
-    market.purchase_all(bought, Mix::NO_DEADLINES).await;
-    settle(&system, &market, Healed::now(&system)).await;
-    let trimmed = eight_days_pass(&system).await;
-    let first = given_a_snapshot(&system, &market, bought).await;
-    let begun_anew = orders_begin_the_next_epoch(&system).await;
-    let verdict = given_a_snapshot(&system, &market, bought).await;
+    let first = after_eight_days(&stage).await;
+    let second = after_the_next_epoch(&stage).await;
     Outcome {
         done: format!(
-            "expiration came with nothing when {trimmed}, and when {begun_anew}; it was given a snapshot"
+            "expiration came with nothing when {}, and when {}; it was given a snapshot, and ended the order that nobody paid",
+            first.done, second.done
         ),
-        kills: system.kills(),
+        kills: first.kills + second.kills,
         verdict: Verdict {
-            times: verdict.times.max(first.times),
-            ..verdict
+            times: first.verdict.times.max(second.verdict.times),
+            acknowledged: first.verdict.acknowledged + second.verdict.acknowledged,
+            lost: first.verdict.lost + second.verdict.lost,
+            doubled: first.verdict.doubled + second.verdict.doubled,
+            purchases: first.verdict.purchases + second.verdict.purchases,
+            complete: first.verdict.complete + second.verdict.complete,
         },
     }
 }
 
-/// Just started with nothing, the expiration service is told what there is, and does its part again.
-async fn given_a_snapshot(system: &System, market: &Market, bought: usize) -> Verdict {
-    let healed = Healed::now(system);
-    system.part_ready(Part::Expiration).await;
-    market.purchase_all(bought, Mix::NO_DEADLINES).await;
-    settle(system, market, healed).await
-}
-
-/// Kills the expiration service and takes its store away.
-fn take_expiration_away(system: &System) {
-    system.kill(Part::Expiration);
-    fs::remove_dir_all(system.store_dir(Part::Expiration)).expect("a temporary directory can be changed");
-}
-
-async fn orders_begin_the_next_epoch(system: &System) -> String {
-    let backup = books::backup(system, Part::Orders).await;
-    take_expiration_away(system);
-    system.kill(Part::Orders);
-    put_back(system, Part::Orders, &backup, true);
-    system.redis_command(&["FLUSHALL"]);
-    system.spawn(Part::Orders);
-    system.part_ready(Part::Orders).await;
-    system.spawn(Part::Expiration);
-    "orders had begun an epoch without any event".to_owned()
-}
-
-/// For the orders service alone, until it has trimmed its outbox; then it is today again.
-async fn eight_days_pass(system: &System) -> String {
-    take_expiration_away(system);
+async fn after_eight_days(stage: &Stage) -> Outcome {
+    let (system, market, unpaid) = without_expiration(stage).await;
     system.kill(Part::Orders);
     system.spawn_with(Part::Orders, CLOCK, &EIGHT_DAYS_MILLIS.to_string());
     system.part_ready(Part::Orders).await;
-    let removed = trimmed(system, Part::Orders).await;
+    let removed = trimmed(&system, Part::Orders).await;
     system.kill(Part::Orders);
-    // What the stream still holds of it goes, too.
+    // What the stream still holds of it goes, too; it is today again.
     system.redis_command(&["FLUSHALL"]);
     system.spawn_with(Part::Orders, CLOCK, "0");
     system.part_ready(Part::Orders).await;
+    // The others had read all that is gone.
+    let unaware = ["tickets", "payments"];
+    let verdict = given_a_snapshot(stage, &system, &market, &unpaid, &unaware).await;
+    Outcome {
+        done: format!("the first {removed} events of orders had been trimmed away"),
+        kills: system.kills(),
+        verdict,
+    }
+}
+
+async fn after_the_next_epoch(stage: &Stage) -> Outcome {
+    let (system, market, unpaid) = without_expiration(stage).await;
+    let backup = books::backup(&system, Part::Orders).await;
+    system.kill(Part::Orders);
+    put_back(&system, Part::Orders, &backup, true);
+    system.redis_command(&["FLUSHALL"]);
+    system.spawn(Part::Orders);
+    system.part_ready(Part::Orders).await;
+    // An epoch is news to everybody.
+    let verdict = given_a_snapshot(stage, &system, &market, &unpaid, &[]).await;
+    Outcome {
+        done: "orders had begun an epoch without any event".to_owned(),
+        kills: system.kills(),
+        verdict,
+    }
+}
+
+/// A system in which people have bought, whose expiration service is gone with its store, and in which an order then was
+/// placed that is never paid, and has but a short time.
+async fn without_expiration(stage: &Stage) -> (System, Market, String) {
+    let system = System::start(&Setup::default()).await;
+    let market = Market::open(&system, PEOPLE, Setup::default().hold_seconds, stage.seed).await;
+    // Nothing runs out: the expiration service has published nothing, so that it may begin anew.
+    market.purchase_all(stage.size(10, 200), Mix::NO_DEADLINES).await;
+    settle(&system, &market, Healed::now(&system)).await;
+    system.kill(Part::Expiration);
+    fs::remove_dir_all(system.store_dir(Part::Expiration)).expect("a temporary directory can be changed");
+    system.kill(Part::Orders);
+    system.spawn_with(Part::Orders, HOLD, &UNPAID_SECONDS.to_string());
+    system.part_ready(Part::Orders).await;
+    let ticket = market.list(1).await.expect("a listing is answered 201");
+    let unpaid = market.order(0, &ticket).await.expect_taken();
+    reserved(&system, &market, &unpaid).await;
+    (system, market, unpaid)
+}
+
+/// Waits until an order is reserved, and those who are to notice nothing have heard of it.
+async fn reserved(system: &System, market: &Market, order: &str) {
+    let path = format!("/api/orders/{order}");
+    let begun = Instant::now();
+    loop {
+        let answer = market.buyers()[0].insist(Wish::get(&path)).await;
+        let status = answer.map(|answer| answer.field("status"));
+        let head = books::account(system, Part::Orders)
+            .await
+            .map(|account| account.head);
+        let mut have_read = status.as_deref() == Some("awaiting:payment");
+        for part in [Part::Tickets, Part::Payments] {
+            let account = books::account(system, part).await;
+            let readings = account.map(|account| account.readings).unwrap_or_default();
+            let orders = readings.iter().find(|reading| reading.source == Source::Orders);
+            have_read &= head.is_some() && orders.map(|reading| reading.cursor) == head;
+        }
+        if have_read {
+            return;
+        }
+        let waited = begun.elapsed();
+        assert!(
+            waited < Duration::from_secs(RESERVED_SECONDS_MAX),
+            "after {waited:?} the order is {status:?}, and others may not have heard of it"
+        );
+        pause(50).await;
+    }
+}
+
+/// Started with nothing, the expiration service is told what there is, and those who are unaware are not; the order that nobody has paid
+/// comes to its end, and then all goes on as always.
+async fn given_a_snapshot(
+    stage: &Stage,
+    system: &System,
+    market: &Market,
+    unpaid: &str,
+    unaware: &[&'static str],
+) -> Verdict {
     system.spawn(Part::Expiration);
-    format!("the first {removed} events of orders had been trimmed away")
+    let healed = Healed::now(system);
+    system.part_ready(Part::Expiration).await;
+    // Its end is known to nobody but the expiration service, whose store was empty.
+    market.go_on(0, unpaid, Plan::LetExpire).await;
+    market
+        .ledger()
+        .ran_out(unpaid, Duration::from_secs(UNPAID_SECONDS));
+    let path = format!("/api/orders/{unpaid}");
+    let over = market.buyers()[0].insist(Wish::get(&path)).await;
+    let reason = over.expect("an order that is over is shown").field("reason");
+    assert_eq!(reason, "expired", "why the order that nobody paid is over");
+    let snapshots = |group: &'static str| told(system, Part::Orders, SNAPSHOTS, Some(("group", group)));
+    assert!(snapshots("expiration").await > 0.0, "expiration got no snapshot");
+    for group in unaware {
+        assert_eq!(
+            snapshots(group).await,
+            0.0,
+            "{group} has noticed, and got a snapshot"
+        );
+    }
+    system.kill(Part::Orders);
+    let hold = Setup::default().hold_seconds.to_string();
+    system.spawn_with(Part::Orders, HOLD, &hold);
+    system.part_ready(Part::Orders).await;
+    market.purchase_all(stage.size(10, 200), Mix::NO_DEADLINES).await;
+    settle(system, market, healed).await
 }
 
 /// Waits until a service's outbox has forgotten its beginning; how many events are gone.
