@@ -223,7 +223,9 @@ pub(super) fn service_row(service: Service, status: Option<&Status>) -> ServiceR
             .unwrap_or_else(unknown),
         bus: bus_word,
         bus_tone,
-        trouble: bus.and_then(|bus| bus.trouble.clone()).or_else(|| without(status)),
+        trouble: bus
+            .and_then(|bus| bus.trouble.clone())
+            .or_else(|| without(status)),
         unpublished: number(match (head, bus.and_then(|bus| bus.relayed)) {
             (Some(head), Some(relayed)) => Some(head.saturating_sub(relayed)),
             (_, _) => None,
