@@ -180,7 +180,10 @@ async fn what_is_gone_from_the_stream_is_said_and_nothing_is_changed() {
     };
     system.redis.command(&["XDEL", STREAM, hole[0].text().unwrap()]);
     system.set_back(&backup);
-    assert!(!system.expiration.recollects(), "nothing says that it was set back");
+    assert!(
+        !system.expiration.recollects(),
+        "nothing says that it was set back"
+    );
     let mut relay = system.relay();
     let error = settle(&mut relay).await.unwrap_err();
     says(
