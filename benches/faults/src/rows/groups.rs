@@ -43,18 +43,27 @@ pub(super) fn deliver_again(system: &System) -> usize {
     deliveries
 }
 
-/// Whether every group has read to its stream's end and acknowledged all of it.
-pub(super) fn all_read(system: &System) -> bool {
-    streams(system).into_iter().all(|stream| {
+/// The groups that have not read to their stream's end and acknowledged all of it, and how far each of them is.
+pub(super) fn unread(system: &System) -> Vec<String> {
+    let mut unread = Vec::new();
+    for stream in streams(system) {
         let last = system.redis_command(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"]);
         let last = items(&last).first().and_then(|entry| items(entry).first());
         let last = last.and_then(Reply::text);
         let groups = system.redis_command(&["XINFO", "GROUPS", &stream]);
-        items(&groups).iter().all(|group| {
-            value(group, "last-delivered-id").and_then(Reply::text) == last
-                && value(group, "pending").and_then(Reply::integer) == Some(0)
-        })
-    })
+        for group in items(&groups) {
+            let delivered = value(group, "last-delivered-id").and_then(Reply::text);
+            let pending = value(group, "pending").and_then(Reply::integer);
+            // A stream that its readers have made, and nothing has happened in yet, has no last entry.
+            if (last.is_some() && delivered != last) || pending != Some(0) {
+                let name = value(group, "name").and_then(Reply::text);
+                unread.push(format!(
+                    "{stream} for {name:?} ends at {last:?}, delivered {delivered:?}, pending {pending:?}"
+                ));
+            }
+        }
+    }
+    unread
 }
 
 /// The streams that there are: a service that has published nothing has none.

@@ -15,7 +15,7 @@ use crate::market::{Market, Mix};
 use crate::metrics::told_by_all;
 use crate::part::Part;
 use crate::report::Outcome;
-use crate::rows::groups::{all_read, deliver_again, ids_read, items, stream};
+use crate::rows::groups::{deliver_again, ids_read, items, stream, unread};
 use crate::rows::pause;
 use crate::stage::{Form, Stage};
 use crate::system::{Setup, System};
@@ -128,11 +128,12 @@ pub(super) async fn delivered_again(stage: Stage) -> Outcome {
         let begun = Instant::now();
         let mut dropped = 0.0;
         // Each of them is a repeat: nothing new comes at rest.
-        while !all_read(&system) || dropped < deliveries as f64 {
+        while !unread(&system).is_empty() || dropped < deliveries as f64 {
             let waited = begun.elapsed();
             assert!(
                 waited < Duration::from_secs(READ_SECONDS_MAX),
-                "of {deliveries} deliveries {dropped} were dropped as repeats within {waited:?}"
+                "of {deliveries} deliveries {dropped} were dropped as repeats within {waited:?}; {:?}",
+                unread(&system)
             );
             pause(50).await;
             dropped = told_by_all(&system, REPEATS).await - known;
