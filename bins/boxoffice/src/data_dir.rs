@@ -3,6 +3,7 @@
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -11,6 +12,12 @@ const SECRET_BYTES: usize = 32;
 
 /// The file that is locked by whoever uses the directory.
 const LOCK_FILE: &str = "boxoffice.lock";
+
+/// How long a start waits for whoever has the directory, before it says so.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// How often it tries.
+const TRY_AGAIN: Duration = Duration::from_millis(10);
 
 /// Why the data directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -105,18 +112,22 @@ impl DataDir {
             .truncate(false)
             .open(file);
         let mut lock = open.map_err(io("opening the lock file"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                lock.read_to_string(&mut pid)
-                    .map_err(io("reading the lock file"))?;
-                return Err(DataDirError::InUse {
-                    dir: path.display().to_string(),
-                    pid: pid.trim().to_owned(),
-                });
+        let begun = Instant::now();
+        while let Err(refused) = lock.try_lock() {
+            match refused {
+                // A command that looks whether anything runs here has it for a moment.
+                TryLockError::WouldBlock if begun.elapsed() < LOCK_WAIT => std::thread::sleep(TRY_AGAIN),
+                TryLockError::WouldBlock => {
+                    let mut pid = String::new();
+                    lock.read_to_string(&mut pid)
+                        .map_err(io("reading the lock file"))?;
+                    return Err(DataDirError::InUse {
+                        dir: path.display().to_string(),
+                        pid: pid.trim().to_owned(),
+                    });
+                }
+                TryLockError::Error(cause) => return Err(io("locking")(cause)),
             }
-            Err(TryLockError::Error(cause)) => return Err(io("locking")(cause)),
         }
         lock.set_len(0).map_err(io("writing the lock file"))?;
         writeln!(lock, "{}", std::process::id()).map_err(io("writing the lock file"))?;

@@ -6,11 +6,16 @@
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::open::{OpenError, OpenProblem, Options};
 
 /// The file that is locked.
 pub(crate) const LOCK_FILE: &str = "lock";
+
+/// How often a lock that somebody has is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(10);
 
 /// The lock, held until it is dropped or the process is gone.
 #[derive(Debug)]
@@ -19,17 +24,24 @@ pub(crate) struct DirLock {
 }
 
 impl DirLock {
-    /// Takes the lock, making the directory if there is none.
+    /// Takes the lock, making the directory if there is none. Who has it is given [`Options::lock_wait`] to let go: whoever
+    /// only looks at a store at rest has it for a moment, and must not keep a service from starting in that moment.
     pub(crate) fn take(options: &Options) -> Result<Self, OpenError> {
         let io = |doing| move |error| options.error(OpenProblem::Io { doing, error });
         make_dir(&options.dir).map_err(io("making the directory"))?;
         let mut file = open(&options.dir).map_err(io("opening the lock file"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(options.error(OpenProblem::InUse { pid: noted(&file) }));
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if begun.elapsed() < options.lock_wait => {
+                    thread::sleep(TRY_AGAIN);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(options.error(OpenProblem::InUse { pid: noted(&file) }));
+                }
+                Err(TryLockError::Error(error)) => return Err(io("locking it")(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(io("locking it")(error)),
         }
         note(&mut file).map_err(io("writing the lock file"))?;
         Ok(Self { _file: file })

@@ -29,6 +29,10 @@ pub(crate) const MADE_SAYS: &str = "A store was made in this directory. Move all
 /// How long an open may take, however large the store is, unless the options say otherwise.
 const OPEN_SECONDS_MAX: u64 = 60;
 
+/// How long an open waits for whoever has the directory: longer than `verify` takes to copy a store of some gigabytes, and
+/// not so long that someone who starts a second system by mistake wonders what it does.
+const LOCK_WAIT_SECONDS: u64 = 5;
+
 /// How long an open may take, however small the store is.
 const OPEN_SECONDS_MIN: u64 = 8;
 
@@ -44,6 +48,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// After how long an open has failed; a small store is given up sooner.
     pub open_bound: Duration,
+    /// How long to wait for whoever has the directory, before it is said to be in use.
+    pub lock_wait: Duration,
     /// For how long published events are kept.
     pub outbox_age_max: Duration,
     /// How many events are kept.
@@ -61,6 +67,7 @@ impl Options {
             source,
             dir: dir.into(),
             open_bound: Duration::from_secs(OPEN_SECONDS_MAX),
+            lock_wait: Duration::from_secs(LOCK_WAIT_SECONDS),
             outbox_age_max: Duration::from_secs(OUTBOX_DAYS * 24 * 3_600),
             outbox_events_max: OUTBOX_EVENTS_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX,

@@ -9,10 +9,11 @@ mod common;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Account, Bank, Memory, Place, Step, Stepped, Totals, account, id, options};
-use events::{TicketId, Version};
+use events::{Source, TicketId, Version};
 use store::engine::{Disk, Engine, EngineError, OpenEngine};
 use store::{
     Change, Context, DecodeError, Indexes, OpenError, OpenProblem, Options, Record, Store, Table, Tables,
@@ -50,6 +51,20 @@ fn a_second_opener_is_told_who_has_it() {
     );
     store.close();
     Store::<Totals>::open(options(dir.path())).unwrap().close();
+}
+
+#[test]
+fn whoever_only_looks_keeps_nobody_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    // As `verify` has it while it copies a store at rest.
+    let looking = fs::File::open(dir.path().join("lock")).unwrap();
+    looking.lock().unwrap();
+    let patient = Options::new(Source::Tickets, dir.path());
+    let opening = thread::spawn(move || Store::<Totals>::open(patient));
+    assert!(!opening.is_finished());
+    drop(looking);
+    opening.join().unwrap().unwrap().close();
 }
 
 #[test]

@@ -151,8 +151,12 @@ pub fn event(number: u64) -> Event {
 
 pub const EVENT_TYPE: EventType = EventType::OrderExpired;
 
+/// As in production, but for those who open what is in use on purpose and need not wait long for the answer.
 pub fn options(dir: &Path) -> Options {
-    Options::new(Source::Tickets, dir)
+    Options {
+        lock_wait: Duration::from_millis(100),
+        ..Options::new(Source::Tickets, dir)
+    }
 }
 
 /// A store whose writer the test drives.
