@@ -136,7 +136,7 @@ pub(crate) fn builder(
 }
 
 /// Ourselves, or, for a test, the program that lies beside it.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let own = std::env::current_exe().expect("a running program knows where its own file is");
     if own.file_name().is_some_and(|name| name == PROGRAM) {
         own

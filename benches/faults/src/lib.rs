@@ -22,6 +22,7 @@ pub mod part;
 pub mod person;
 pub mod play;
 pub mod random;
+pub mod release;
 pub mod report;
 pub mod rows;
 pub mod run;

@@ -13,6 +13,7 @@ use stripe_fake::{Config, StripeFake};
 use tokio::net::TcpListener;
 
 use crate::part::Part;
+use crate::release::{RELEASE_VARIABLE, Release};
 
 /// The variable that says which part is to be played.
 pub const PLAY_VARIABLE: &str = "BOXOFFICE_FAULTS_PLAY";
@@ -35,6 +36,12 @@ pub fn play(name: &str) -> ExitCode {
         return ExitCode::from(2);
     };
     end_with_the_bench();
+    if let Some(release) = std::env::var_os(RELEASE_VARIABLE)
+        && let Err(sentence) = Release::begin(&release.to_string_lossy())
+    {
+        eprintln!("{RELEASE_VARIABLE}: {sentence}");
+        return ExitCode::from(2);
+    }
     match part {
         Part::Auth => service::run::<auth::App>(),
         Part::Tickets => service::run::<tickets::App>(),

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::layout::{self, Addresses};
 use crate::part::Part;
+use crate::release::Release;
 
 /// How long a part may take to come up; debug builds on two busy cores are slow.
 const READY_SECONDS_MAX: u64 = 60;
@@ -166,6 +167,11 @@ impl System {
     /// The same with one more variable, which it keeps from then on.
     pub fn spawn_with(&self, part: Part, name: &str, value: &str) {
         self.succeed(&mut self.process(part), |builder| builder.env(name, value));
+    }
+
+    /// The same as another release of it, which it is from then on.
+    pub fn spawn_release(&self, part: Part, release: Release) {
+        self.succeed(&mut self.process(part), |builder| release.of(part, builder));
     }
 
     /// Puts a new process in the place of one that has ended.

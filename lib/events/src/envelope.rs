@@ -64,7 +64,7 @@ pub enum EnvelopeError {
 }
 
 #[derive(Serialize)]
-struct WireOut<'a> {
+struct WireOut<'a, D> {
     id: String,
     source: Source,
     r#type: &'static str,
@@ -78,7 +78,7 @@ struct WireOut<'a> {
     entityversion: Version,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<Cause>,
-    data: &'a Event,
+    data: D,
 }
 
 #[derive(Deserialize)]
@@ -107,6 +107,20 @@ impl Envelope {
 
     /// The wire form.
     pub fn to_json(&self) -> String {
+        let schema = self.event.event_type().schema();
+        #[cfg(feature = "tomorrow")]
+        if crate::tomorrow::Release::writes() {
+            let data = crate::tomorrow::WithField {
+                event: &self.event,
+                seq: self.position.seq,
+            };
+            return self.to_json_in(crate::tomorrow::schema(self.event.event_type()), data);
+        }
+        self.to_json_in(schema, &self.event)
+    }
+
+    /// The wire form with this payload, which is of that schema.
+    fn to_json_in(&self, schema: Schema, data: impl Serialize) -> String {
         let subject = self.event.subject();
         let event_type = self.event.event_type();
         let wire = WireOut {
@@ -115,13 +129,13 @@ impl Envelope {
             r#type: event_type.as_str(),
             subject: &subject,
             time: self.time,
-            dataschema: format!("{SCHEMA_PREFIX}{event_type}:{}", event_type.schema().0),
+            dataschema: format!("{SCHEMA_PREFIX}{event_type}:{}", schema.0),
             traceparent: self.traceparent.as_deref(),
             epoch: self.position.epoch,
             seq: self.position.seq,
             entityversion: self.event.entity_version(),
             cause: self.cause,
-            data: &self.event,
+            data,
         };
         serde_json::to_string(&wire).expect("strings, numbers and structs with text keys always serialize")
     }
@@ -145,6 +159,16 @@ impl Envelope {
             .map(Schema)
             .filter(|schema| schema.0 > 0)
             .ok_or_else(|| EnvelopeError::UnknownSchema(wire.dataschema.to_string()))?;
+        #[cfg(feature = "tomorrow")]
+        let upcast = (schema == crate::tomorrow::schema(event_type) && crate::tomorrow::Release::reads())
+            .then(|| crate::tomorrow::without_field(wire.data, wire.seq))
+            .transpose()
+            .map_err(|cause| EnvelopeError::MalformedData { event_type, cause })?;
+        #[cfg(feature = "tomorrow")]
+        let (schema, wire) = match &upcast {
+            Some(data) => (event_type.schema(), WireIn { data, ..wire }),
+            None => (schema, wire),
+        };
         if schema > event_type.schema() {
             return Err(EnvelopeError::NewerSchema {
                 event_type,

@@ -14,6 +14,8 @@ mod payload;
 mod position;
 mod show_time;
 mod timestamp;
+#[cfg(feature = "tomorrow")]
+pub mod tomorrow;
 
 pub use catalog::{Event, EventType, Schema};
 pub use envelope::{Envelope, EnvelopeError, EnvelopeHead};

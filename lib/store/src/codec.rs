@@ -79,6 +79,14 @@ pub fn decode<T: bincode::Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
 
 /// The stored value: header and bincode. `key` is the whole key, its table byte included.
 pub(crate) fn seal(key: &[u8], schema: u8, bincode: &[u8]) -> Vec<u8> {
+    #[cfg(feature = "tomorrow")]
+    if events::tomorrow::Release::writes() {
+        return tomorrow::seal(key, schema, bincode);
+    }
+    seal_as(key, schema, bincode)
+}
+
+fn seal_as(key: &[u8], schema: u8, bincode: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(HEADER_BYTES + bincode.len());
     value.push(schema);
     value.extend_from_slice(&checksum(key, schema, bincode).to_le_bytes());
@@ -92,11 +100,14 @@ pub(crate) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<(u8, &'a [u8]), 
     let &[schema, a, b, c, d] = header else {
         return Err(DecodeError::Short);
     };
-    if u32::from_le_bytes([a, b, c, d]) == checksum(key, schema, bincode) {
-        Ok((schema, bincode))
-    } else {
-        Err(DecodeError::Checksum)
+    if u32::from_le_bytes([a, b, c, d]) != checksum(key, schema, bincode) {
+        return Err(DecodeError::Checksum);
     }
+    #[cfg(feature = "tomorrow")]
+    if events::tomorrow::Release::reads() {
+        return tomorrow::without_field(schema, bincode);
+    }
+    Ok((schema, bincode))
 }
 
 fn checksum(key: &[u8], schema: u8, bincode: &[u8]) -> u32 {
@@ -105,6 +116,35 @@ fn checksum(key: &[u8], schema: u8, bincode: &[u8]) -> u32 {
     hasher.update(&[schema]);
     hasher.update(bincode);
     hasher.finalize()
+}
+
+/// Rows as a release after this one has them: see `events::tomorrow`.
+#[cfg(feature = "tomorrow")]
+mod tomorrow {
+    use super::{DecodeError, seal_as};
+
+    /// Added to the number of a schema, names the one with a field more.
+    const NEWER: u8 = 0x80;
+
+    /// The row with a field more: a byte at its end, as bincode writes a struct that gained one. It holds the number of the
+    /// schema that it was added to, so that whoever reads it can tell whether it is the right one.
+    pub(super) fn seal(key: &[u8], schema: u8, bincode: &[u8]) -> Vec<u8> {
+        let mut longer = bincode.to_vec();
+        longer.push(schema);
+        seal_as(key, schema | NEWER, &longer)
+    }
+
+    /// The row without that field, if it has it.
+    pub(super) fn without_field(schema: u8, bincode: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
+        if schema & NEWER == 0 {
+            return Ok((schema, bincode));
+        }
+        match bincode.split_last() {
+            Some((field, known)) if field | NEWER == schema => Ok((*field, known)),
+            Some((field, _)) => Err(DecodeError::Invalid(format!("its last field is {field}"))),
+            None => Err(DecodeError::Short),
+        }
+    }
 }
 
 #[cfg(test)]

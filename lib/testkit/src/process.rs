@@ -51,6 +51,13 @@ impl ProcessBuilder {
         self
     }
 
+    /// The same, by another program.
+    #[must_use]
+    pub fn by(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = program.into();
+        self
+    }
+
     /// The same program as another build has it: the file of its name in `folder`.
     ///
     /// # Panics

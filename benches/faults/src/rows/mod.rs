@@ -21,6 +21,7 @@ mod overload;
 mod points;
 mod poison;
 mod redis;
+mod releases;
 mod restarts;
 mod restored;
 mod schema;
@@ -92,6 +93,7 @@ rows! {
     29 "restored-with-streams" "a backup restored, the streams still there" => restored::with_the_streams,
     29 "restored-without-streams" "a backup restored, Redis wiped" => restored::without_the_streams,
     30 "sigterm" "SIGTERM under load" => restarts::told_to_stop,
+    31 "releases" "an upgrade and a downgrade by one version" => releases::there_and_back,
     33 "redis-or-stripe-gone" "Redis, Stripe or a store gone" => gone::others_gone,
     34 "empty-store-late" "an empty store after the outboxes were trimmed" => restored::too_late_for_the_outboxes,
 }
@@ -111,7 +113,7 @@ pub const ELSEWHERE: &[(&str, &str, &str)] = &[
     ),
     (
         "31",
-        "an upgrade and a downgrade by one version",
+        "a roll-out under people who read pages and send forms",
         "cargo nextest run -p boxoffice --test system upgrade",
     ),
     (

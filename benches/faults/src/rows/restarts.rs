@@ -76,7 +76,7 @@ pub(super) async fn all_again_and_again(stage: Stage) -> Outcome {
 }
 
 /// Waits until a service that was told to stop is gone, and well.
-async fn gone_in_time(stage: &Stage, system: &System, part: Part) -> Duration {
+pub(super) async fn gone_in_time(stage: &Stage, system: &System, part: Part) -> Duration {
     let within = stage.promised(Duration::from_secs(GONE_SECONDS_MAX));
     let begun = Instant::now();
     loop {
@@ -175,7 +175,7 @@ pub(super) async fn told_to_stop(stage: Stage) -> Outcome {
 }
 
 /// Waits until nobody can connect to a service that was told to stop.
-async fn takes_no_connections(stage: &Stage, system: &System, part: Part) {
+pub(super) async fn takes_no_connections(stage: &Stage, system: &System, part: Part) {
     let base = system.base(part);
     let address = base.trim_start_matches("http://");
     let within = stage.promised(Duration::from_secs(GONE_SECONDS_MAX));
