@@ -2,32 +2,33 @@
 //!
 //! The pool is bounded twice: by its threads, and by how many may wait. Who finds no place is told at once.
 
+mod argon2id;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params, Version};
 use errors::Problem;
 use service::StartError;
 use tokio::sync::oneshot;
 
+use self::argon2id::Argon2id;
 use crate::domain::PasswordHash;
-
-/// How much memory one hash takes.
-const HASH_MEMORY_KIB: u32 = 19_456;
-
-/// How often that memory is gone over.
-const HASH_PASSES: u32 = 2;
-
-/// How many lanes one hash has.
-const HASH_LANES: u32 = 1;
 
 /// How many hashes may wait; at 54 a second and core the last one waits for 2.4 s on two cores.
 const HASHES_WAITING_MAX: usize = 256;
 
 /// When a client should try again who found no place.
 const HASH_RETRY_SECONDS: u32 = 2;
+
+/// By how much the threads stand back behind all others when the cores are taken: everybody else's work is done in less
+/// than a millisecond, and waits no longer for a core than if nobody signed up. A tenth of a core is left to them even then.
+#[cfg(target_os = "linux")]
+const STAND_BACK: i32 = 10;
+
+/// How long a thread that has nothing to do keeps its memory.
+const KEEP_MEMORY: Duration = Duration::from_secs(1);
 
 /// Hashes passwords. Its threads end when it is dropped.
 #[derive(Debug)]
@@ -65,7 +66,9 @@ impl Hasher {
     fn with(workers: usize) -> Result<Self, StartError> {
         let queue = Arc::new(Queue::default());
         let failed = |why: String| StartError::Failed(format!("passwords can't be hashed: {why}"));
-        let nobody = hash("whatever somebody may have chosen").map_err(failed)?;
+        let nobody = Argon2id::default()
+            .hash("whatever somebody may have chosen")
+            .map_err(failed)?;
         // Made before the threads, so that they are told to end even if one of them can't be started.
         let hasher = Self { queue, nobody };
         for number in 0..workers {
@@ -132,22 +135,30 @@ impl Queue {
 
     /// Takes one job after another, until the hasher is dropped.
     fn work(&self) {
-        while let Some(job) = self.next() {
+        // Linux knows priorities of threads; elsewhere it would be that of the whole process.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::process::nice(STAND_BACK) {
+            tracing::warn!(%error, "hashing passwords has the priority of everything else");
+        }
+        let mut argon2id = Argon2id::default();
+        while let Some(job) = self.next(&mut argon2id) {
             match job {
                 // Whoever has gone away needs no answer; a receiver that goes meanwhile is no error either.
                 Job::Hash(password, sender) if !sender.is_closed() => {
-                    let (Ok(()) | Err(_)) = sender.send(hash(&password));
+                    let (Ok(()) | Err(_)) = sender.send(argon2id.hash(&password));
                 }
                 Job::Verify(password, known, sender) if !sender.is_closed() => {
-                    let (Ok(()) | Err(_)) = sender.send(verify(&password, &known));
+                    let (Ok(()) | Err(_)) = sender.send(argon2id.verify(&password, &known));
                 }
                 Job::Hash(..) | Job::Verify(..) => {}
             }
         }
     }
 
-    fn next(&self) -> Option<Job> {
+    /// The next job; none when the hasher was dropped. Whoever waits long gives the memory back meanwhile.
+    fn next(&self, argon2id: &mut Argon2id) -> Option<Job> {
         let mut state = self.lock();
+        let mut keeps = true;
         loop {
             if state.closed {
                 return None;
@@ -155,7 +166,19 @@ impl Queue {
             if let Some(job) = state.jobs.pop_front() {
                 return Some(job);
             }
-            state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+            if keeps {
+                let waited = self.woken.wait_timeout(state, KEEP_MEMORY);
+                let (locked, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = locked;
+                if timeout.timed_out() && state.jobs.is_empty() {
+                    drop(state);
+                    argon2id.release();
+                    keeps = false;
+                    state = self.lock();
+                }
+            } else {
+                state = self.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
         }
     }
 
@@ -170,27 +193,6 @@ fn answered<T>(answer: Result<Result<T, String>, oneshot::error::RecvError>) -> 
         Ok(Ok(value)) => Ok(value),
         Ok(Err(why)) => Err(Problem::internal(format!("hashing a password: {why}"))),
         Err(_) => Err(Problem::internal("the hasher has ended")),
-    }
-}
-
-fn argon2() -> Result<Argon2<'static>, String> {
-    let params =
-        Params::new(HASH_MEMORY_KIB, HASH_PASSES, HASH_LANES, None).map_err(|error| error.to_string())?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
-}
-
-fn hash(password: &str) -> Result<PasswordHash, String> {
-    argon2()?
-        .hash_password(password.as_bytes())
-        .map(|hash| PasswordHash(hash.to_string()))
-        .map_err(|error| error.to_string())
-}
-
-fn verify(password: &str, known: &PasswordHash) -> Result<bool, String> {
-    match argon2()?.verify_password(password.as_bytes(), known.0.as_str()) {
-        Ok(()) => Ok(true),
-        Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -26,11 +26,12 @@ use crate::bus::Bus;
 use crate::decode::Item;
 use crate::entry::{Entry, StreamId};
 use crate::errors::BusError;
-use crate::group::Group;
+use crate::group::{Group, READ_ENTRIES_MAX};
 use crate::instruments;
 use crate::recovery::Recovery;
 use crate::restating::Restating;
 use crate::status::{SourceState, SourceStatus};
+use crate::topology::gathers;
 
 /// How often an event that its handler calls impossible is tried before it is a dead letter.
 pub const HANDLER_TRIES_MAX: u32 = 5;
@@ -183,6 +184,14 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
             let pause = match step {
                 Ok(consumed) => {
                     health.worked();
+                    if let (None, Some(time)) = (consumed.pause, self.gathers_after(&consumed)) {
+                        tokio::select! {
+                            biased;
+                            () = &mut shutdown => break,
+                            () = self.store.cursor_wanted(self.source) => {}
+                            () = sleep(time) => {}
+                        }
+                    }
                     consumed.pause
                 }
                 Err(error) => {
@@ -205,6 +214,12 @@ impl<I: Indexes, H: Recovery<I>> Consumer<I, H> {
                 "stopped with entries unacknowledged; they come again at the next start, and are dropped"
             );
         }
+    }
+
+    /// How long to let events gather after a step: a full batch says that there are enough.
+    fn gathers_after(&self, consumed: &Consumed) -> Option<Duration> {
+        let some = (1..READ_ENTRIES_MAX).contains(&consumed.read) && self.held.is_none();
+        gathers(self.source, self.service).filter(|_| some)
     }
 
     async fn step(&mut self) -> Result<Consumed, ConsumeError> {

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::time::Duration;
 
-use events::Position;
-use tokio::sync::watch;
+use events::{Position, Source};
+use tokio::sync::{Notify, watch};
 
 use crate::batch::Slots;
 use crate::changed::Watchers;
@@ -41,6 +41,8 @@ pub(crate) struct Shared<I> {
     /// Why the last batch was refused before it was written, if it was.
     refusing: Mutex<Option<Arc<str>>>,
     pub(crate) watchers: Arc<Watchers>,
+    /// For each source, that somebody has begun to wait for its cursor.
+    pub(crate) wanted: [Notify; Source::ALL.len()],
     pub(crate) durable_position: watch::Sender<Position>,
     pub(crate) instruments: Instruments,
 }
@@ -70,6 +72,7 @@ impl<I> Shared<I> {
             hidden: RwLock::default(),
             refusing: Mutex::default(),
             watchers: Arc::default(),
+            wanted: std::array::from_fn(|_| Notify::new()),
             instruments,
         }
     }

@@ -260,7 +260,15 @@ impl<I: Indexes> Store<I> {
 
     /// Watches a source's cursor, as [`Self::changed`] does a row.
     pub fn cursor_changed(&self, source: Source) -> Changed {
-        self.changed::<Cursor>(&source)
+        let changed = self.changed::<Cursor>(&source);
+        self.shared.wanted[source as usize].notify_one();
+        changed
+    }
+
+    /// Resolves when somebody watches a source's cursor, or has begun to since this was last asked: then whoever moves it
+    /// should not take its time.
+    pub async fn cursor_wanted(&self, source: Source) {
+        self.shared.wanted[source as usize].notified().await;
     }
 
     /// The last durable event, and a wake-up whenever there is a further one.
