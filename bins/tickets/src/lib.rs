@@ -10,6 +10,7 @@ pub mod api;
 pub mod books;
 pub mod consumer;
 pub mod domain;
+mod holds;
 mod recovery;
 pub mod search;
 pub mod store;
@@ -45,6 +46,7 @@ impl Service for App {
         parts: Parts<TicketIndexes>,
         Options {}: Options,
     ) -> Result<Built<TicketsHandler>, StartError> {
-        Ok(Built::new(api::router(parts), TicketsHandler))
+        let told = holds::tell(parts.clone());
+        Ok(Built::new(api::router(parts), TicketsHandler).task("metrics of holds", told))
     }
 }

@@ -15,6 +15,7 @@ use events::{OrderId, TicketId, Timestamp, UserId};
 use store::{Change, Indexes, Tables};
 
 use crate::domain::{Hold, HoldState, Ticket};
+use crate::holds::Counts;
 
 pub use query::{Filter, Found, Place, Sort};
 pub use words::words;
@@ -72,6 +73,7 @@ pub struct TicketIndexes {
     by_word: BTreeMap<String, BTreeSet<TicketId>>,
     by_seller: BTreeSet<(UserId, TicketId)>,
     orders: BTreeSet<(TicketId, OrderId)>,
+    holds: Counts,
 }
 
 impl Indexes for TicketIndexes {
@@ -92,6 +94,7 @@ impl Indexes for TicketIndexes {
                 }
             }
         } else if let Some((before, after)) = change.of::<Hold>() {
+            self.holds.apply(before, after);
             // Its seller never sees an order that got nothing.
             let listed = |hold: &&Hold| hold.state != HoldState::Refused;
             match (before.filter(listed), after.filter(listed)) {
@@ -149,6 +152,11 @@ impl TicketIndexes {
     /// How many tickets are on sale.
     pub fn on_sale_count(&self) -> usize {
         self.on_sale.len()
+    }
+
+    /// How many holds there are in each state.
+    pub(crate) fn holds(&self) -> Counts {
+        self.holds
     }
 
     /// A page of the tickets on sale.

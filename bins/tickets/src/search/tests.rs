@@ -299,6 +299,14 @@ proptest! {
         }
         let on_sale = tickets.values().filter(|ticket| ticket.available() > 0).count();
         prop_assert_eq!(indexes.on_sale_count(), on_sale);
+        let in_state = |state| holds.values().filter(|hold| hold.state == state).count();
+        let counted = Counts {
+            open: in_state(HoldState::Held),
+            sold: in_state(HoldState::Sold),
+            released: in_state(HoldState::Released),
+            refused: in_state(HoldState::Refused),
+        };
+        prop_assert_eq!(indexes.holds(), counted);
 
         for (before, after) in ticket_history.iter().rev() {
             indexes.apply(&Change::new(after.as_ref(), before.as_ref()));

@@ -10,7 +10,7 @@ use testkit::eventually;
 use crate::world::{SOON, World, token, with_key_and};
 
 /// What our metrics begin with.
-const FAMILIES: [&str; 8] = [
+const FAMILIES: [&str; 9] = [
     "http_",
     "service_",
     "store_",
@@ -18,11 +18,12 @@ const FAMILIES: [&str; 8] = [
     "bus_",
     "trace_",
     "auth_",
+    "tickets_",
     "payments_",
 ];
 
 /// What only one service has, and this test does not run, or what is told only where there is a collector.
-const ELSEWHERE: [&str; 3] = ["auth_", "payments_", "trace_"];
+const ELSEWHERE: [&str; 4] = ["auth_", "tickets_", "payments_", "trace_"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -106,6 +107,7 @@ fn every_metric_in_the_code_stands_on_the_page_and_the_other_way_round() {
         "lib/store",
         "lib/service",
         "bins/auth",
+        "bins/tickets",
         "bins/payments",
         "bins/boxoffice",
     ] {
@@ -139,7 +141,7 @@ fn every_rule_says_what_to_do() {
 
 /// Whole string literals that are a metric's name: one of our families, and what a metric ends with.
 fn literals(text: &str) -> impl Iterator<Item = String> + '_ {
-    const ENDS: [&str; 14] = [
+    const ENDS: [&str; 15] = [
         "_total",
         "_seconds",
         "_events",
@@ -150,6 +152,7 @@ fn literals(text: &str) -> impl Iterator<Item = String> + '_ {
         "_waiting",
         "_transactions",
         "_jobs",
+        "_holds",
         "_pending",
         "_live",
         "_ready",
