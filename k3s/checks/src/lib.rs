@@ -9,6 +9,7 @@
 //! out. It renders nothing, starts nothing, and asks no cluster; its tests do.
 
 mod bundle;
+mod kustomization;
 mod network;
 mod object;
 mod places;
@@ -20,6 +21,7 @@ mod secrets;
 mod selector;
 
 pub use bundle::{Bundle, ParseError, parse_documents};
+pub use kustomization::kustomization;
 pub use network::{Arrow, allowed};
 pub use object::{Container, Object, Workload};
 pub use programs::{Program, Programs};

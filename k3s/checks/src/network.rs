@@ -50,6 +50,9 @@ const SERVICES: &[&str] = &["auth", "tickets", "orders", "expiration", "payments
 /// Where every program answers what is for the inside: health, metrics, what operators do.
 const INTERNAL: u64 = 9090;
 
+/// Where collectors of traces are told of spans over HTTP.
+const OTLP: u64 = 4318;
+
 /// The arrows: who may reach what, by name and port.
 fn arrows(bundle: &Bundle) -> BTreeSet<Arrow> {
     let mut arrows = BTreeSet::new();
@@ -90,10 +93,10 @@ fn arrows(bundle: &Bundle) -> BTreeSet<Arrow> {
         .of_kind("NetworkPolicy")
         .any(|policy| policy.name().starts_with("monitoring"))
     {
-        for service in SERVICES {
-            draw("the monitoring", service, INTERNAL);
+        for program in SERVICES.iter().chain(&["web"]) {
+            draw("the monitoring", program, INTERNAL);
+            draw(program, "the collector", OTLP);
         }
-        draw("the monitoring", "web", INTERNAL);
     }
     arrows
 }
@@ -179,6 +182,8 @@ fn parties(bundle: &Bundle) -> Vec<Party> {
     ));
     let prometheus = ("app.kubernetes.io/name", "prometheus");
     parties.push(outside("the monitoring", "monitoring", prometheus, &[9090]));
+    let collector = ("app.kubernetes.io/name", "opentelemetry-collector");
+    parties.push(outside("the collector", "monitoring", collector, &[OTLP, 8888]));
     parties.push(outside(
         "a pod in another namespace",
         "default",

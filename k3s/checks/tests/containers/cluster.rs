@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use manifests::{Arrow, Bundle, Container, Secrets, Workload, allowed};
+use manifests::{Arrow, Bundle, Container, Secrets, Workload, allowed, kustomization};
 use testkit::TempDir;
 
+use crate::collector::Collector;
+use crate::command::run;
 use crate::config::{Known, SecretValues, of_container};
 use crate::image::Image;
 use crate::ingress::{CONTROLLER, Ingress};
@@ -15,10 +18,14 @@ use crate::network::Network;
 use crate::pod::{Place, Pod};
 
 /// How long a pod may take from its start to being ready, on a busy machine.
-const READY_MAX: Duration = Duration::from_secs(60);
+const READY_MAX: Duration = Duration::from_secs(120);
 
 /// Where the ingress controller is in the network.
 const INGRESS: &str = "ingress";
+
+/// Where the collector of traces is in the network, and what the settings say of that.
+const COLLECTOR: &str = "collector";
+const COLLECTOR_URL: &str = "http://collector.monitoring:4318";
 
 /// The node with everything on it.
 pub(crate) struct Cluster {
@@ -26,6 +33,8 @@ pub(crate) struct Cluster {
     secrets: SecretValues,
     images: BTreeMap<String, Image>,
     starts: u32,
+    /// Who is told of traces.
+    pub(crate) collector: Collector,
     // Taken down in this order: what runs, what it ran in, and last the folder in which the runtime knows of it.
     ingress: Option<Ingress>,
     pods: BTreeMap<String, Pod>,
@@ -34,12 +43,40 @@ pub(crate) struct Cluster {
 }
 
 /// The top of the repository.
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors()
         .nth(2)
         .expect("k3s/checks lies two folders down")
         .to_path_buf()
+}
+
+/// The laptop's overlay with the monitoring's beside it, and one setting of its own: where traces go.
+fn rendered(folder: &Path) -> String {
+    let folder = folder.join("overlay");
+    fs::create_dir(&folder).expect("a folder can be made");
+    let folder = folder.canonicalize().expect("it is there");
+    let overlay = |name: &str| {
+        let overlay = root().join("k3s/overlays").join(name).canonicalize();
+        overlay.expect("the overlay is there")
+    };
+    let text = kustomization(
+        &folder,
+        &[&overlay("laptop"), &overlay("monitoring")],
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", COLLECTOR_URL)],
+    );
+    fs::write(folder.join("kustomization.yaml"), text).expect("a file can be written");
+    let kubectl = std::env::var_os("BOXOFFICE_KUBECTL").unwrap_or("kubectl".into());
+    run(Command::new(kubectl).arg("kustomize").arg(folder))
+}
+
+/// Whom the policies know by a description has a place in the network, too.
+fn place_of(party: String) -> String {
+    match party.as_str() {
+        CONTROLLER => INGRESS.to_owned(),
+        "the collector" => COLLECTOR.to_owned(),
+        _ => party,
+    }
 }
 
 /// Makes Secrets as the script does, from the same list.
@@ -75,25 +112,15 @@ impl Cluster {
     /// Lays everything out and starts nothing yet.
     pub(crate) fn new() -> Self {
         let list = fs::read_to_string(root().join("k3s/secrets.txt")).expect("the list of Secrets is there");
-        let rendered =
-            std::process::Command::new(std::env::var_os("BOXOFFICE_KUBECTL").unwrap_or("kubectl".into()))
-                .arg("kustomize")
-                .arg(root().join("k3s/overlays/laptop"))
-                .output()
-                .expect("kubectl can be run");
-        assert!(
-            rendered.status.success(),
-            "{}",
-            String::from_utf8_lossy(&rendered.stderr)
-        );
         let secrets = Secrets::parse(&list, "laptop").expect("the list of Secrets can be read");
-        let bundle = Bundle::parse("laptop", &String::from_utf8_lossy(&rendered.stdout), secrets)
-            .expect("what kustomize renders is YAML");
         let folder = testkit::temp_dir();
         // Containers run as somebody else, who must be able to get to their files.
         open_to_all(folder.path());
+        let bundle = Bundle::parse("laptop", &rendered(folder.path()), secrets)
+            .expect("what kustomize renders is YAML");
         let mut network = Network::new();
         network.add(INGRESS);
+        network.add(COLLECTOR);
         let names: Vec<String> = bundle
             .workloads()
             .map(|workload| workload.object.name().to_owned())
@@ -104,11 +131,8 @@ impl Cluster {
         let arrows: BTreeSet<Arrow> = allowed(&bundle)
             .into_iter()
             .map(|arrow| Arrow {
-                from: if arrow.from == CONTROLLER {
-                    INGRESS.to_owned()
-                } else {
-                    arrow.from
-                },
+                from: place_of(arrow.from),
+                to: place_of(arrow.to),
                 ..arrow
             })
             .collect();
@@ -117,6 +141,7 @@ impl Cluster {
         }
         Self {
             secrets: secret_values(&list),
+            collector: Collector::start(&network.of_pod(COLLECTOR)),
             folder,
             network,
             images: BTreeMap::new(),
@@ -175,7 +200,7 @@ impl Cluster {
         let hosts = self.folder.path().join("hosts");
         let mut text = "127.0.0.1 localhost\n".to_owned();
         for (pod, address) in self.network.addresses() {
-            text += &format!("{address} {pod} {pod}.boxoffice.svc.cluster.local\n");
+            text += &format!("{address} {pod} {pod}.boxoffice.svc.cluster.local {pod}.monitoring\n");
         }
         fs::write(&hosts, text).expect("a file can be written");
         hosts

@@ -6,8 +6,10 @@
 //! own image is replaced by this machine's redis-server. It needs root, for the namespaces.
 
 mod cluster;
+mod collector;
 mod command;
 mod config;
+mod contents;
 mod image;
 mod ingress;
 mod network;

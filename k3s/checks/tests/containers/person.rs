@@ -3,13 +3,22 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
+use testkit::eventually_blocking;
 
 use crate::command::run;
 
 /// How long a person waits for an answer.
 const ANSWER_SECONDS_MAX: u64 = 40;
+
+/// How long somebody goes on trying who is told to come back.
+const TAKEN_MAX: Duration = Duration::from_secs(60);
+
+/// Each thing that is sent has a number of its own.
+static KEYS: AtomicU32 = AtomicU32::new(1);
 
 /// Somebody outside.
 pub(crate) struct Person {
@@ -83,14 +92,24 @@ impl Person {
         }
     }
 
-    /// Sends JSON.
+    /// Sends JSON, and again when told to come back (a service that has just started may still wait for a key). The same
+    /// idempotency key makes that one effect.
     pub(crate) fn send(&self, method: &str, path: &str, body: &Value) -> Answer {
+        const BUSY: u16 = 503;
         let body = body.to_string();
-        self.ask(
-            method,
-            path,
-            &["--header", "Content-Type: application/json", "--data", &body],
-        )
+        let key = format!("Idempotency-Key: {}", KEYS.fetch_add(1, Ordering::Relaxed));
+        let options = [
+            "--header",
+            "Content-Type: application/json",
+            "--header",
+            &key,
+            "--data",
+            &body,
+        ];
+        eventually_blocking(&format!("{method} {path} to be taken"), TAKEN_MAX, || {
+            let answer = self.ask(method, path, &options);
+            (answer.status != BUSY).then_some(answer)
+        })
     }
 
     /// Signs up.

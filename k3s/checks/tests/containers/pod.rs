@@ -13,7 +13,7 @@ use testkit::eventually_blocking;
 use crate::command::{line, output, run};
 
 /// How long the kernel and the runtime may take to tell of a process that has ended.
-const ENDED_SECONDS_MAX: u64 = 5;
+const ENDED_SECONDS_MAX: u64 = 30;
 
 /// Where the pod is, and how to get there as its node does.
 pub(crate) struct Place {

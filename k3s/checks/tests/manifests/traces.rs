@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use manifests::{Bundle, check};
+use manifests::{Bundle, check, kustomization};
 
 use crate::tools;
 
@@ -18,23 +18,7 @@ fn with_a_collector(folder: &Path) -> Bundle {
     let folder = folder.canonicalize().expect("the folder is there");
     let laptop = tools::root().join("k3s/overlays/laptop");
     let laptop = laptop.canonicalize().expect("the overlay is there");
-    // kustomize takes no absolute path.
-    let up = "../".repeat(folder.components().count() - 1);
-    let down = laptop.strip_prefix("/").expect("a canonical path is absolute");
-    let kustomization = format!(
-        "apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-namespace: boxoffice
-resources:
-  - {up}{}
-configMapGenerator:
-  - name: settings
-    behavior: merge
-    literals:
-      - {ENDPOINT}={COLLECTOR}
-",
-        down.display()
-    );
+    let kustomization = kustomization(&folder, &[&laptop], &[(ENDPOINT, COLLECTOR)]);
     std::fs::write(folder.join("kustomization.yaml"), kustomization).expect("a file can be written");
     Bundle::parse("laptop", &tools::render(&folder), tools::secrets("laptop"))
         .expect("what kustomize renders is YAML")
