@@ -2,15 +2,18 @@
 
 mod body;
 mod list;
+mod lists;
 
-use axum::extract::State;
+use std::sync::Arc;
+
+use axum::extract::{FromRef, State};
 use axum::response::{IntoResponse, Response};
 use errors::Problem;
 use events::{OrderId, TicketId, Version};
 use http::{HeaderValue, StatusCode, header};
 use service::http::{ETag, IfMatch, IfNoneMatch, Json, Links, Page, PageQuery, Path, Prefer, Query};
 use service::{Once, OrProblem as _, Parts, Reply};
-use session::{CurrentUser, OptionalUser};
+use session::{Access, CurrentUser, OptionalUser};
 use store::TransactError;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -21,16 +24,46 @@ pub use list::ListQuery;
 use crate::consumer::stage;
 use crate::domain::{self, Command, Hold, Ticket, TicketError};
 use crate::search::TicketIndexes;
+use lists::Lists;
 
 type Tickets = State<Parts<TicketIndexes>>;
 
+/// What the handlers share.
+#[derive(Clone)]
+struct Shared {
+    parts: Parts<TicketIndexes>,
+    lists: Arc<Lists>,
+}
+
+impl FromRef<Shared> for Parts<TicketIndexes> {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.parts.clone()
+    }
+}
+
+impl FromRef<Shared> for Arc<Lists> {
+    fn from_ref(shared: &Shared) -> Self {
+        Arc::clone(&shared.lists)
+    }
+}
+
+impl FromRef<Shared> for Access {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.parts.access.clone()
+    }
+}
+
 /// The routes of this service.
 pub fn router(parts: Parts<TicketIndexes>) -> OpenApiRouter {
+    let shared = Shared {
+        parts,
+        lists: Arc::default(),
+    };
     OpenApiRouter::new()
         .routes(routes!(list_tickets, create_ticket))
         .routes(routes!(get_ticket, update_ticket, delete_ticket))
         .routes(routes!(list_ticket_orders))
-        .with_state(parts)
+        .with_state(shared)
 }
 
 /// Tickets on sale
@@ -42,41 +75,14 @@ pub fn router(parts: Parts<TicketIndexes>) -> OpenApiRouter {
 ))]
 async fn list_tickets(
     State(parts): Tickets,
+    State(lists): State<Arc<Lists>>,
     OptionalUser(user): OptionalUser,
     links: Links,
-    Query(query): Query<ListQuery>,
 ) -> Result<Response, Problem> {
-    let (ids, next) = match query.parse()? {
-        list::Wanted::OnSale { filter, sort, page } => {
-            let found = parts.store.read(|indexes| {
-                indexes.search(
-                    &filter,
-                    sort,
-                    page.after.map(|list::SearchCursor(place)| place),
-                    page.limit,
-                )
-            });
-            (found.ids, links.next(found.next.map(list::SearchCursor).as_ref()))
-        }
-        list::Wanted::Own { page } => {
-            let user = user.ok_or_else(Problem::unauthorized)?;
-            let mut ids = parts
-                .store
-                .read(|indexes| indexes.of_seller(user.id, page.after, page.limit + 1));
-            let more = ids.len() > page.limit;
-            ids.truncate(page.limit);
-            let next = links.next(ids.last().filter(|_| more));
-            (ids, next)
-        }
-    };
-    let mut tickets = Vec::with_capacity(ids.len());
-    for id in ids {
-        // The index may be ahead of what is durable by a moment; such a ticket is on the next reading of the page.
-        if let Some(ticket) = parts.store.get::<Ticket>(&id).or_problem()? {
-            tickets.push(TicketBody::from(&ticket));
-        }
-    }
-    Ok((next, axum::Json(tickets)).into_response())
+    let user = user.map(|user| user.id);
+    lists
+        .page(&parts.store, user, &links)
+        .map(IntoResponse::into_response)
 }
 
 /// List a ticket

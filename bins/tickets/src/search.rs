@@ -5,6 +5,7 @@
 //! by itself. What one search may look at is bounded ([`ENTRIES_PER_SEARCH_MAX`]): past that, the page ends early
 //! and its cursor says where to go on.
 
+mod edition;
 mod query;
 mod words;
 
@@ -17,6 +18,7 @@ use store::{Change, Indexes, Tables};
 use crate::domain::{Hold, HoldState, Ticket};
 use crate::holds::Counts;
 
+pub use edition::Edition;
 pub use query::{Filter, Found, Place, Sort};
 pub use words::words;
 
@@ -66,6 +68,7 @@ impl Default for Bounds {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct TicketIndexes {
     bounds: Bounds,
+    edition: edition::Current,
     on_sale: HashMap<TicketId, OnSale>,
     by_age: BTreeSet<TicketId>,
     by_date: BTreeSet<(i64, TicketId)>,
@@ -86,6 +89,7 @@ impl Indexes for TicketIndexes {
             let (before_shown, after_shown) = (before.map(Shown::of), after.map(Shown::of));
             // Most changes are reservations, after which every list stays as it was.
             if before_shown != after_shown {
+                self.edition.changes();
                 if let (Some(ticket), Some(shown)) = (before, before_shown) {
                     self.remove(ticket, &shown);
                 }
@@ -152,6 +156,11 @@ impl TicketIndexes {
     /// How many tickets are on sale.
     pub fn on_sale_count(&self) -> usize {
         self.on_sale.len()
+    }
+
+    /// Which content they have: another one after every change of a list of tickets, one that was taken back included.
+    pub fn edition(&self) -> Edition {
+        self.edition.get()
     }
 
     /// How many holds there are in each state.

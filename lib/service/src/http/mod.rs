@@ -1,7 +1,7 @@
 //! The HTTP edge that all services share: extractors whose refusals are problems that name the field, and the
 //! small headers of the contract (`ETag`, `If-Match`, `Prefer`, `Link`).
 //!
-//! Handlers take these instead of axum's own, whose refusals are plain text.
+//! Handlers take these instead of axum's own, whose refusals are plain text. [`Kept`] is for answers that many ask for.
 
 mod body_limit;
 mod conditional;
@@ -11,6 +11,7 @@ mod describe;
 mod edge;
 mod in_flight;
 mod json;
+mod kept;
 mod page;
 mod params;
 mod prefer;
@@ -21,6 +22,7 @@ pub use decimal::Decimal;
 pub use edge::{BODY_BYTES_MAX, edge, traced};
 pub use in_flight::{REQUESTS_IN_FLIGHT_MAX, bounded};
 pub use json::{Json, parse_json};
+pub use kept::Kept;
 pub use page::{Links, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Page, PageQuery};
 pub use params::{Path, Query};
 pub use prefer::{Prefer, WAIT_SECONDS_MAX};

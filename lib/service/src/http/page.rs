@@ -81,6 +81,16 @@ fn decode<C: DeserializeOwned>(text: &str) -> Result<C, &'static str> {
 pub struct Links(Uri);
 
 impl Links {
+    /// Links to other pages of `uri`.
+    pub fn of(uri: Uri) -> Self {
+        Self(uri)
+    }
+
+    /// What was asked for.
+    pub fn uri(&self) -> &Uri {
+        &self.0
+    }
+
     /// The headers of a page: a `Link` to the next one, which starts after `last`, or nothing on the last page.
     pub fn next(&self, last: Option<&impl Serialize>) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -109,7 +119,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Links {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         let OriginalUri(uri) = OriginalUri::from_request_parts(parts, state).await?;
-        Ok(Self(uri))
+        Ok(Self::of(uri))
     }
 }
 
@@ -119,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_link_leads_to_the_next_page_of_the_same_list() {
-        let links = Links("/api/tickets?q=jazz%20night&after=old&limit=5".parse().unwrap());
+        let links = Links::of("/api/tickets?q=jazz%20night&after=old&limit=5".parse().unwrap());
         let headers = links.next(Some(&(3_u32, "x")));
         let link = headers[header::LINK].to_str().unwrap();
         assert_eq!(

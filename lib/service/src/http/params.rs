@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Path as AxumPath};
 use errors::Problem;
+use http::Uri;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
@@ -32,6 +33,16 @@ where
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Query<T>(pub T);
 
+impl<T: DeserializeOwned> Query<T> {
+    /// Reads it, for a handler that need not always.
+    ///
+    /// # Errors
+    /// A 400 that names the parameter.
+    pub fn of(uri: &Uri) -> Result<Self, Problem> {
+        parse_query(uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
 impl<T, S> FromRequestParts<S> for Query<T>
 where
     T: DeserializeOwned,
@@ -40,7 +51,7 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        parse_query(parts.uri.query().unwrap_or_default()).map(Self)
+        Self::of(&parts.uri)
     }
 }
 
