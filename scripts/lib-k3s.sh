@@ -82,9 +82,22 @@ need_container_tools() {
     command -v nginx >/dev/null || missing+=(nginx-light)
     command -v curl >/dev/null || missing+=(curl)
     [ -e /usr/share/containers/seccomp.json ] || missing+=(golang-github-containers-common)
+    # ss and readelf, with which the tests look into sockets and programs.
+    command -v ss >/dev/null || missing+=(iproute2)
+    command -v readelf >/dev/null || missing+=(binutils)
     [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}" \
         || fail "${missing[*]} can't be installed: they run the images. Install them and run this again."
+}
+
+# Whether containers can run here at all: root, and namespaces of one's own. Asked before anything is installed.
+need_containers() {
     [ "$(id -u)" -eq 0 ] || fail "Running the images takes root: network namespaces and a container runtime. Run this as root."
+    command -v ip >/dev/null || install_packages iproute2 \
+        || fail "ip is missing: it makes the network. Install it (Debian: apt-get install iproute2) and run this again."
+    local probe="boxoffice-probe-$$"
+    { ip netns add "$probe" && ip netns delete "$probe"; } 2>/dev/null \
+        || fail "Network namespaces can't be made here (a container without privileges, perhaps). Run this on a machine where root may."
+    [ -w /sys/fs/cgroup ] || fail "No memory can be limited here: /sys/fs/cgroup is not writable. Run this on a machine where it is."
 }
 
 # A program of a Python package, installed into a folder of its own where it is missing. $1 names the variable that says where.
@@ -124,12 +137,14 @@ need_skopeo() {
         || fail "skopeo is missing: it pushes the images to the registry. Install it (Debian: apt-get install skopeo), log in (skopeo login HOST), and run this again."
 }
 
-# The name of everything that images are made of: the same sources give the same tag, and other sources another one.
+# The name of everything that images are made of: the same sources give the same tag, and other sources another one. Programs that
+# are not built as those that ship never go by the name of those.
 source_tag() {
-    local version
+    local version profile=${PROFILE:-release}
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
     printf '%s-%s' "$version" "$(find Cargo.toml Cargo.lock Containerfile lib bins web -type f -not -name '*.snap.new' -print0 \
         | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-12)"
+    [ "$profile" = release ] || printf -- '-%s' "$profile"
 }
 
 # An overlay of k3s/overlays by its name.

@@ -72,7 +72,8 @@ fn is_labelled(program: &str, config: &Value) {
     assert_eq!(label("licenses"), "MIT OR Apache-2.0");
     assert!(!label("description").is_empty(), "{program} says what it is");
     let version = label("version");
-    let sources = version.split_once('-').map_or("", |(_, sources)| sources);
+    // The version, of which sources, and how it was built, unless as what ships.
+    let sources = version.split('-').nth(1).unwrap_or_default();
     assert!(
         version.starts_with(env!("CARGO_PKG_VERSION")) && sources.len() == 12,
         "{program} says `{version}` and not of which sources it is"
