@@ -31,7 +31,7 @@ const TOGETHER: [Kind; 11] = [
 ];
 
 /// What each has a system of its own for.
-const APART: [Kind; 3] = [Kind::Create, Kind::Expiry, Kind::Scale];
+pub const APART: [Kind; 3] = [Kind::Create, Kind::Expiry, Kind::Scale];
 
 /// How the whole is run.
 #[derive(Debug)]

@@ -73,10 +73,13 @@ async fn run(run: Run) -> Result<ExitCode, BenchError> {
     } else {
         Vec::new()
     };
-    let mut bench = bench(&run.system, &run.scenarios, &asked, live, limits, &clock)?;
     let mut runs = Vec::new();
-    for kind in &run.scenarios {
-        runs.push(catalog::run(&mut bench, *kind, &asked).await?);
+    for kinds in systems(&run.scenarios, run.system.base.is_some()) {
+        let mut bench = bench(&run.system, &kinds, &asked, live, limits.clone(), &clock)?;
+        for kind in kinds {
+            runs.push(catalog::run(&mut bench, kind, &asked).await?);
+        }
+        live = std::mem::replace(&mut bench.live, Live::new(true));
     }
     let mut results = Results {
         schema: SCHEMA,
@@ -84,12 +87,11 @@ async fn run(run: Run) -> Result<ExitCode, BenchError> {
         started: started.to_string(),
         took_seconds: rounded(begun.elapsed().as_secs_f64(), 1),
         machine,
-        limits: std::mem::take(&mut bench.limits),
+        limits,
         results: runs,
         targets: Vec::new(),
     };
     results.targets = targets::judge(&results);
-    drop(bench);
     finish(&results, &run.where_to)
 }
 
@@ -149,6 +151,19 @@ async fn limits(limits: Limits) -> Result<ExitCode, BenchError> {
     suite::about(&mut live, &Machine::here(&below));
     suite::measure_limits(&mut live, &below, limits.quick).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Which scenarios share a system: all of them one that runs already; of those that are started here, each that needs it has
+/// one of its own. Holds that end within a minute, as one of them has them, would be taken for lost orders by the others.
+fn systems(kinds: &[Kind], runs_already: bool) -> Vec<Vec<Kind>> {
+    let (apart, together): (Vec<Kind>, Vec<Kind>) = kinds
+        .iter()
+        .partition(|kind| !runs_already && suite::APART.contains(kind));
+    let mut systems: Vec<Vec<Kind>> = apart.into_iter().map(|kind| vec![kind]).collect();
+    if !together.is_empty() {
+        systems.insert(0, together);
+    }
+    systems
 }
 
 /// The system that the command line names, or one that is started for it.
@@ -267,4 +282,24 @@ fn print(lines: &[String]) -> ExitCode {
 
 fn failed(why: &str) -> BenchError {
     BenchError::Failed(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_holds_early_shares_its_system_with_nobody() {
+        let asked = [Kind::Expiry, Kind::Reserve, Kind::Scale, Kind::Mix];
+        let told = systems(&asked, false);
+        assert_eq!(
+            told,
+            [
+                vec![Kind::Reserve, Kind::Mix],
+                vec![Kind::Expiry],
+                vec![Kind::Scale]
+            ]
+        );
+        assert_eq!(systems(&asked, true), [asked.to_vec()]);
+    }
 }

@@ -19,6 +19,9 @@ const STALL: Stall = Stall {
     lasts: Duration::from_millis(500),
 };
 
+/// How long what was begun or due may take, where all of it must be answered.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 struct Ask;
 
 impl Scenario for Ask {
@@ -27,7 +30,7 @@ impl Scenario for Ask {
     }
 }
 
-async fn driven(pace: Pace, connections: usize, stall: Stall) -> Driven {
+async fn driven(pace: Pace, connections: usize, stall: Stall, drain: Duration) -> Driven {
     let address = serve(stall).await;
     let place = Place::at(format!("http://{address}").parse().expect("an address"));
     let plan = Plan {
@@ -35,51 +38,38 @@ async fn driven(pace: Pace, connections: usize, stall: Stall) -> Driven {
         pace,
         warm_up: Duration::from_millis(100),
         measured: MEASURED,
-        drain: Duration::from_secs(2),
+        drain,
     };
     drive(&Arc::new(Ask), &place, &plan, &mut ()).await
 }
 
+/// What else the machine does can only make an answer later: so what is slow is bounded from below, and what is fast is
+/// compared with the other loop.
 #[tokio::test]
-async fn an_open_loop_counts_what_a_stall_holds_up() {
+async fn an_open_loop_counts_what_a_stall_holds_up_and_a_closed_one_hides_it() {
     let per_second = 200.0;
-    let driven = driven(Pace::Open { per_second }, 4, STALL).await;
-    let operations = &driven.kept.operations;
+    let open = driven(Pace::Open { per_second }, 4, STALL, PATIENCE).await;
+    let operations = &open.kept.operations;
     assert_eq!(
-        (operations.count(), driven.kept.failed),
+        (operations.count(), open.kept.failed),
         (400, 0),
         "{:?}",
-        driven.kept.errors
+        open.kept.errors
     );
     // A quarter of all was due while it stood still, spread evenly over how late it was.
     let told = operations.percentiles();
     assert!(told.max_ms >= 450.0, "{told:?}");
-    assert!(
-        (300.0..700.0).contains(&operations.quantile_ms(0.95)),
-        "{}",
-        operations.quantile_ms(0.95)
-    );
-    assert!(
-        operations.quantile_ms(0.6) < 300.0,
-        "most of it is fast: {told:?}"
-    );
-}
+    assert!(operations.quantile_ms(0.95) >= 300.0, "{told:?}");
 
-#[tokio::test]
-async fn a_closed_loop_hides_it_and_is_only_for_throughput() {
-    let driven = driven(Pace::Closed, 4, STALL).await;
-    let operations = &driven.kept.operations;
-    assert!(operations.count() > 1_000, "{}", operations.count());
-    // The same standstill: four slow answers among thousands.
+    // The same standstill: four slow answers among very many. That loop is only for throughput.
+    let closed = driven(Pace::Closed, 4, STALL, PATIENCE).await;
+    let hidden = &closed.kept.operations;
+    assert!(hidden.count() > 100, "{}", hidden.count());
+    assert!(hidden.percentiles().max_ms >= 100.0, "{:?}", hidden.percentiles());
     assert!(
-        operations.quantile_ms(0.99) < 250.0,
-        "{:?}",
-        operations.percentiles()
-    );
-    assert!(
-        operations.percentiles().max_ms >= 400.0,
-        "{:?}",
-        operations.percentiles()
+        operations.quantile_ms(0.95) > 3.0 * hidden.quantile_ms(0.95),
+        "{told:?} {:?}",
+        hidden.percentiles()
     );
 }
 
@@ -89,7 +79,7 @@ async fn what_was_due_and_never_begun_is_a_failure() {
         after: Duration::ZERO,
         lasts: Duration::from_secs(600),
     };
-    let driven = driven(Pace::Open { per_second: 50.0 }, 2, never).await;
+    let driven = driven(Pace::Open { per_second: 50.0 }, 2, never, Duration::from_secs(2)).await;
     assert_eq!(driven.kept.operations.count(), 0);
     // Two hang, and all that was due behind them was never begun; the warm-up's share is among them.
     assert_eq!(driven.kept.failed, 105, "{:?}", driven.kept.errors);

@@ -1,7 +1,7 @@
 //! A server that answers at once, except that it stands still once for a while. Small enough to be certain of.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// When it stands still.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stall {
-    /// How long after it was started.
+    /// How long after it was first asked something.
     pub(crate) after: Duration,
     /// For how long.
     pub(crate) lasts: Duration,
@@ -22,7 +22,7 @@ pub(crate) async fn serve(stall: Stall) -> SocketAddr {
         .await
         .expect("the loopback has a port");
     let address = listener.local_addr().expect("it is bound");
-    let begun = Arc::new(Instant::now());
+    let begun = Arc::default();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(answer(stream, stall, Arc::clone(&begun)));
@@ -31,14 +31,14 @@ pub(crate) async fn serve(stall: Stall) -> SocketAddr {
     address
 }
 
-async fn answer(mut stream: TcpStream, stall: Stall, begun: Arc<Instant>) {
+async fn answer(mut stream: TcpStream, stall: Stall, begun: Arc<OnceLock<Instant>>) {
     let mut read = [0_u8; 4_096];
     loop {
         match stream.read(&mut read).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        let since = begun.elapsed();
+        let since = begun.get_or_init(Instant::now).elapsed();
         if since >= stall.after && since < stall.after + stall.lasts {
             tokio::time::sleep(stall.after + stall.lasts - since).await;
         }
