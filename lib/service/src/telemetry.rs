@@ -13,8 +13,9 @@ use crate::settings::LogFormat;
 const LOG_DEFAULT: &str = "info";
 
 /// Histogram bounds: from a memory read to a long poll.
-const BUCKET_SECONDS: [f64; 14] = [
-    0.000_1, 0.000_3, 0.001, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0,
+const BUCKET_SECONDS: [f64; 22] = [
+    0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.000_7, 0.001, 0.001_5, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015,
+    0.02, 0.03, 0.05, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0,
 ];
 
 /// Logs go to stderr from now on; stdout is for what was asked for. Only the first call in a process counts.
