@@ -1,23 +1,17 @@
 //! The data directory: one process at a time, and the secrets that outlive a start.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
+use store::{LockFile, LockProblem, LockWait};
 
 /// How many random bytes a secret is made of.
 const SECRET_BYTES: usize = 32;
 
 /// The file that is locked by whoever uses the directory.
 const LOCK_FILE: &str = "boxoffice.lock";
-
-/// How long a start waits for whoever has the directory, before it says so.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
-
-/// How often it tries.
-const TRY_AGAIN: Duration = Duration::from_millis(10);
 
 /// Why the data directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +22,12 @@ pub(crate) enum DataDirError {
          and --listen"
     )]
     InUse { dir: String, pid: String },
+    /// Commands look at it, and do not stop.
+    #[error(
+        "{dir} has been looked at by another boxoffice command for {seconds} s. Start again when that one has ended, or \
+         end it"
+    )]
+    LookedAt { dir: String, seconds: u64 },
     /// It can't be made, read or written.
     #[error(
         "{doing} in {dir} failed: {cause}. Check that the directory exists and may be written, or name another with --data-dir"
@@ -38,6 +38,21 @@ pub(crate) enum DataDirError {
         #[source]
         cause: std::io::Error,
     },
+}
+
+impl DataDirError {
+    fn of(path: &Path, problem: LockProblem) -> Self {
+        let dir = path.display().to_string();
+        match problem {
+            LockProblem::Owned { pid } => Self::InUse { dir, pid },
+            LockProblem::LookedAt { seconds } => Self::LookedAt { dir, seconds },
+            LockProblem::Io { doing, error } => Self::Io {
+                dir,
+                doing,
+                cause: error,
+            },
+        }
+    }
 }
 
 /// Who has the lock of a data directory.
@@ -63,21 +78,11 @@ pub(crate) fn locked_by(path: &Path) -> Result<LockedBy, DataDirError> {
     if !path.try_exists().map_err(io("looking for the directory"))? {
         return Ok(LockedBy::Missing);
     }
-    let mut lock = match File::open(path.join(LOCK_FILE)) {
-        Ok(lock) => lock,
+    match LockFile::look(&path.join(LOCK_FILE)) {
         // Services that are processes of their own have locks of their own.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(LockedBy::Nobody),
-        Err(error) => return Err(io("opening the lock file")(error)),
-    };
-    match lock.try_lock_shared() {
-        Ok(()) => Ok(LockedBy::Nobody),
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            lock.read_to_string(&mut pid)
-                .map_err(io("reading the lock file"))?;
-            Ok(LockedBy::Process(pid.trim().to_owned()))
-        }
-        Err(TryLockError::Error(cause)) => Err(io("looking at the lock")(cause)),
+        Ok(_) => Ok(LockedBy::Nobody),
+        Err(LockProblem::Owned { pid }) => Ok(LockedBy::Process(pid)),
+        Err(problem) => Err(DataDirError::of(path, problem)),
     }
 }
 
@@ -85,11 +90,11 @@ pub(crate) fn locked_by(path: &Path) -> Result<LockedBy, DataDirError> {
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    _lock: File,
+    _lock: LockFile,
 }
 
 impl DataDir {
-    /// Makes the directory if there is none, and takes its lock.
+    /// Makes the directory if there is none, and takes its lock; who has it is given [`LockWait::default`] to let go. Blocks.
     pub(crate) fn lock(path: &Path) -> Result<Self, DataDirError> {
         let io = |doing| {
             move |cause| DataDirError::Io {
@@ -104,33 +109,8 @@ impl DataDir {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
         folder.create(path).map_err(io("making the directory"))?;
-        let file = path.join(LOCK_FILE);
-        let open = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(file);
-        let mut lock = open.map_err(io("opening the lock file"))?;
-        let begun = Instant::now();
-        while let Err(refused) = lock.try_lock() {
-            match refused {
-                // A command that looks whether anything runs here has it for a moment.
-                TryLockError::WouldBlock if begun.elapsed() < LOCK_WAIT => std::thread::sleep(TRY_AGAIN),
-                TryLockError::WouldBlock => {
-                    let mut pid = String::new();
-                    lock.read_to_string(&mut pid)
-                        .map_err(io("reading the lock file"))?;
-                    return Err(DataDirError::InUse {
-                        dir: path.display().to_string(),
-                        pid: pid.trim().to_owned(),
-                    });
-                }
-                TryLockError::Error(cause) => return Err(io("locking")(cause)),
-            }
-        }
-        lock.set_len(0).map_err(io("writing the lock file"))?;
-        writeln!(lock, "{}", std::process::id()).map_err(io("writing the lock file"))?;
+        let lock = LockFile::own(&path.join(LOCK_FILE), &LockWait::default());
+        let lock = lock.map_err(|problem| DataDirError::of(path, problem))?;
         Ok(Self {
             path: path.to_owned(),
             _lock: lock,

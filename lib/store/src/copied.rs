@@ -3,7 +3,6 @@
 //! Opening writes: the engine repairs its own files, and what a kill left behind is cleared away. Whoever only wants to
 //! know how a store is must not do that to the one and only.
 
-use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
@@ -27,7 +26,7 @@ impl<I: Indexes> Store<I> {
             return Err(options.error(OpenProblem::Absent));
         }
         {
-            let _lock = borrow_lock(options)?;
+            let _lock = lock::look(options)?;
             lock::make_dir(into).map_err(io("making a directory for the copy"))?;
             copy(&options.dir, into).map_err(io("copying it"))?;
         }
@@ -36,24 +35,6 @@ impl<I: Indexes> Store<I> {
             ..options.clone()
         };
         Self::open(copy).map_err(|error| error.told_of(options))
-    }
-}
-
-/// The lock of a store that no one has, without leaving a trace in it. A store without the file was never opened by
-/// anyone who could have it now.
-fn borrow_lock(options: &Options) -> Result<Option<File>, OpenError> {
-    let io = |doing| move |error| options.error(OpenProblem::Io { doing, error });
-    let file = match File::open(options.dir.join(LOCK_FILE)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io("opening the lock file")(error)),
-    };
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(options.error(OpenProblem::InUse {
-            pid: lock::noted(&file),
-        })),
-        Err(TryLockError::Error(error)) => Err(io("locking it")(error)),
     }
 }
 

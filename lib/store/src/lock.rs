@@ -3,57 +3,48 @@
 //! The engine has a lock of its own, but takes it only after it has touched its files, and what a kill left
 //! behind must be cleared away before that, by someone who is alone.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::fs::{DirBuilder, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
+use crate::lock_file::{LockFile, LockProblem};
 use crate::open::{OpenError, OpenProblem, Options};
 
 /// The file that is locked.
 pub(crate) const LOCK_FILE: &str = "lock";
 
-/// How often a lock that somebody has is tried again.
-const TRY_AGAIN: Duration = Duration::from_millis(10);
-
 /// The lock, held until it is dropped or the process is gone.
 #[derive(Debug)]
 pub(crate) struct DirLock {
-    _file: File,
+    _lock: LockFile,
 }
 
 impl DirLock {
-    /// Takes the lock, making the directory if there is none. Who has it is given [`Options::lock_wait`] to let go: whoever
-    /// only looks at a store at rest has it for a moment, and must not keep a service from starting in that moment.
+    /// Takes the lock, making the directory if there is none. Who has it is given [`Options::lock_wait`] to let go. Blocks.
     pub(crate) fn take(options: &Options) -> Result<Self, OpenError> {
-        let io = |doing| move |error| options.error(OpenProblem::Io { doing, error });
-        make_dir(&options.dir).map_err(io("making the directory"))?;
-        let mut file = open(&options.dir).map_err(io("opening the lock file"))?;
-        let begun = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if begun.elapsed() < options.lock_wait => {
-                    thread::sleep(TRY_AGAIN);
-                }
-                Err(TryLockError::WouldBlock) => {
-                    return Err(options.error(OpenProblem::InUse { pid: noted(&file) }));
-                }
-                Err(TryLockError::Error(error)) => return Err(io("locking it")(error)),
-            }
-        }
-        note(&mut file).map_err(io("writing the lock file"))?;
-        Ok(Self { _file: file })
+        let doing = "making the directory";
+        make_dir(&options.dir).map_err(|error| options.error(OpenProblem::Io { doing, error }))?;
+        let lock = LockFile::own(&options.dir.join(LOCK_FILE), &options.lock_wait);
+        let lock = lock.map_err(|problem| options.error(problem.into()))?;
+        Ok(Self { _lock: lock })
     }
 }
 
-/// Which process has the lock, as it has noted itself.
-pub(crate) fn noted(mut file: &File) -> String {
-    let mut pid = String::new();
-    let read = file.read_to_string(&mut pid);
-    let known = read.is_ok() && !pid.trim().is_empty();
-    if known { pid.trim() } else { "(unknown)" }.to_owned()
+/// The lock of a store that no one owns, beside others who only look. A store without the file was never opened by anyone
+/// who could have it now.
+pub(crate) fn look(options: &Options) -> Result<Option<LockFile>, OpenError> {
+    let lock = LockFile::look(&options.dir.join(LOCK_FILE));
+    lock.map_err(|problem| options.error(problem.into()))
+}
+
+impl From<LockProblem> for OpenProblem {
+    fn from(problem: LockProblem) -> Self {
+        match problem {
+            LockProblem::Owned { pid } => Self::InUse { pid },
+            LockProblem::LookedAt { seconds } => Self::LookedAt { seconds },
+            LockProblem::Io { doing, error } => Self::Io { doing, error },
+        }
+    }
 }
 
 /// Makes the directory, and sees to it that its name and those above it survive a power cut: without them, all
@@ -89,20 +80,6 @@ fn holding_names(dir: &Path) -> Vec<PathBuf> {
             None => path.to_owned(),
         })
         .collect()
-}
-
-fn open(dir: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(dir.join(LOCK_FILE))
-}
-
-fn note(file: &mut File) -> io::Result<()> {
-    file.set_len(0)?;
-    writeln!(file, "{}", std::process::id())
 }
 
 #[cfg(test)]

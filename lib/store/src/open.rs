@@ -18,6 +18,7 @@ use crate::engine::{Disk, Engine, EngineError, OpenEngine};
 use crate::errors::panic_message;
 use crate::head::{HeadFile, HeadSays, Meta};
 use crate::indexes::Indexes;
+use crate::lock_file::LockWait;
 use crate::marks::Mark;
 use crate::outbox::{OUTBOX_BYTES_MAX, OUTBOX_DAYS, OUTBOX_EVENTS_MAX};
 use crate::record;
@@ -28,10 +29,6 @@ pub(crate) const MADE_SAYS: &str = "A store was made in this directory. Move all
 
 /// How long an open may take, however large the store is, unless the options say otherwise.
 const OPEN_SECONDS_MAX: u64 = 60;
-
-/// How long an open waits for whoever has the directory: longer than `verify` takes to copy a store of some gigabytes, and
-/// not so long that someone who starts a second system by mistake wonders what it does.
-const LOCK_WAIT_SECONDS: u64 = 5;
 
 /// How long an open may take, however small the store is.
 const OPEN_SECONDS_MIN: u64 = 8;
@@ -48,8 +45,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// After how long an open has failed; a small store is given up sooner.
     pub open_bound: Duration,
-    /// How long to wait for whoever has the directory, before it is said to be in use.
-    pub lock_wait: Duration,
+    /// How long to wait for whoever has the directory.
+    pub lock_wait: LockWait,
     /// For how long published events are kept.
     pub outbox_age_max: Duration,
     /// How many events are kept.
@@ -67,7 +64,7 @@ impl Options {
             source,
             dir: dir.into(),
             open_bound: Duration::from_secs(OPEN_SECONDS_MAX),
-            lock_wait: Duration::from_secs(LOCK_WAIT_SECONDS),
+            lock_wait: LockWait::default(),
             outbox_age_max: Duration::from_secs(OUTBOX_DAYS * 24 * 3_600),
             outbox_events_max: OUTBOX_EVENTS_MAX,
             outbox_bytes_max: OUTBOX_BYTES_MAX,
@@ -130,6 +127,9 @@ impl fmt::Display for OpenError {
             OpenProblem::InUse { .. } => {
                 f.write_str("stop that one first, or give this one a directory of its own")
             }
+            OpenProblem::LookedAt { .. } => {
+                f.write_str("start it again when `boxoffice verify` has ended, or end that one")
+            }
             OpenProblem::Absent => f.write_str("see whether the directory is the right one"),
             OpenProblem::Io { .. } => f.write_str("see to the directory's permissions and the disk"),
             OpenProblem::Newer(_) => f.write_str("start that version again, or a later one"),
@@ -149,6 +149,12 @@ pub enum OpenProblem {
     InUse {
         /// As the other process has noted it.
         pid: String,
+    },
+    /// Another process reads it, as `boxoffice verify` does, and will stop by itself.
+    #[error("has been read by another process for {seconds} s")]
+    LookedAt {
+        /// For how long it was waited.
+        seconds: u64,
     },
     /// Only told of a store that must be there already.
     #[error("is not there")]

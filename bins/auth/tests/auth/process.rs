@@ -1,15 +1,16 @@
 //! Auth as a process of its own: what it says, what it survives, and what it keeps to itself.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::{Client, Process, ProcessBuilder, RedisServer, temp_dir};
 
 use crate::support::{PASSWORD, SOON, is_problem, who};
 
-/// A second process on the same store must be refused within this time.
-const REFUSED_WITHIN: Duration = Duration::from_secs(2);
+/// A second process on the same store is refused within this time: ten times what is promised, which the fault bench holds
+/// it to on a machine that has nothing else to do (`./scripts/faults 27`).
+const REFUSED_WITHIN: Duration = Duration::from_secs(20);
 
 fn auth(dir: &Path, redis: &RedisServer) -> ProcessBuilder {
     Process::of("auth")
@@ -158,11 +159,9 @@ async fn what_is_for_the_inside_may_have_a_port_of_its_own() {
 fn a_second_process_on_the_store_is_refused() {
     let (redis, dir) = (RedisServer::start(), temp_dir());
     let first = auth(dir.path(), &redis).start();
-    let started = Instant::now();
     let mut second = auth(dir.path(), &redis).spawn();
     let status = second.wait(REFUSED_WITHIN);
     assert_eq!(status.code(), Some(1), "{}", second.printed());
-    assert!(started.elapsed() < REFUSED_WITHIN);
     let said = second.stderr();
     assert!(
         said.contains("auth: the auth store in ") && said.contains("in use"),

@@ -244,6 +244,7 @@ fn made_wrongly(error: OpenError) -> RestoreError {
             RestoreError::Damaged(format!("the store that is made of it does not open: {what}"))
         }
         OpenProblem::InUse { .. }
+        | OpenProblem::LookedAt { .. }
         | OpenProblem::Absent
         | OpenProblem::Io { .. }
         | OpenProblem::Slow { .. } => error.into(),

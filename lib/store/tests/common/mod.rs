@@ -18,8 +18,8 @@ use events::{Event, EventType, OrderExpired, OrderId, Source, TicketId, Timestam
 use store::codec;
 use store::engine::OpenEngine;
 use store::{
-    Change, Context, DecodeError, Indexes, Options, Record, Store, Table, Tables, TransactError, Txn, Writer,
-    Wrote,
+    Change, Context, DecodeError, Indexes, LockWait, Options, Record, Store, Table, Tables, TransactError,
+    Txn, Writer, Wrote,
 };
 
 /// A row of the small service: an account with points on it.
@@ -154,7 +154,10 @@ pub const EVENT_TYPE: EventType = EventType::OrderExpired;
 /// As in production, but for those who open what is in use on purpose and need not wait long for the answer.
 pub fn options(dir: &Path) -> Options {
     Options {
-        lock_wait: Duration::from_millis(100),
+        lock_wait: LockWait {
+            owner_max: Duration::from_millis(20),
+            lookers_max: Duration::from_millis(100),
+        },
         ..Options::new(Source::Tickets, dir)
     }
 }
