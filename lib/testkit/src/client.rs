@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -16,6 +16,12 @@ use serde_json::Value;
 
 /// No answer of the system takes longer, a `Prefer: wait=30` included.
 const ANSWER_SECONDS_MAX: u64 = 40;
+
+/// For how long a patient request comes back while it is told to.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The pause before it comes back: shorter than the seconds that an answer names, so that a test does not wait for these.
+const COME_BACK: Duration = Duration::from_millis(50);
 
 type Http = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
 
@@ -29,6 +35,7 @@ pub struct Client {
 }
 
 /// A request being put together.
+#[derive(Clone)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request<'a> {
     client: &'a Client,
@@ -37,6 +44,7 @@ pub struct Request<'a> {
     headers: HeaderMap,
     body: Bytes,
     answer_max: Duration,
+    patient: bool,
 }
 
 /// What came back.
@@ -154,6 +162,7 @@ impl Client {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             answer_max: Duration::from_secs(ANSWER_SECONDS_MAX),
+            patient: false,
         }
     }
 
@@ -222,6 +231,13 @@ impl Request<'_> {
         self
     }
 
+    /// Comes back while it is told to, by a 503 with `Retry-After`, as every client should: on a busy machine what one
+    /// service has said may not have reached the next one yet. For what may be done twice, or is done once by its key.
+    pub fn patient(mut self) -> Self {
+        self.patient = true;
+        self
+    }
+
     /// Sends it.
     ///
     /// # Panics
@@ -254,6 +270,18 @@ impl Request<'_> {
     /// # Errors
     /// When no whole answer comes in time.
     pub async fn try_send(self) -> Result<Answer, ClientError> {
+        let begun = Instant::now();
+        while self.patient && begun.elapsed() < PATIENCE {
+            let answer = self.clone().try_send_once().await?;
+            if answer.status != StatusCode::SERVICE_UNAVAILABLE || !answer.headers.contains_key(RETRY_AFTER) {
+                return Ok(answer);
+            }
+            tokio::time::sleep(COME_BACK).await;
+        }
+        self.try_send_once().await
+    }
+
+    async fn try_send_once(self) -> Result<Answer, ClientError> {
         let client = self.client;
         let described = format!("{} {}", self.method, self.path);
         let mut request = http::Request::new(Full::new(self.body));

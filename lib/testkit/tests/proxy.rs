@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 use testkit::{Direction, Proxy, RedisServer, eventually_blocking};
 
 /// How long anything here may take before it counts as a failure.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long silence is listened to where silence is what is right.
 const SILENCE: Duration = Duration::from_millis(150);
+
+/// How long what nothing limits may take to pass on a busy machine.
+const NO_LIMIT_MAX: Duration = Duration::from_secs(10);
 
 /// A server that sends back what it gets, on threads that end with their connections.
 fn echo() -> SocketAddr {
@@ -109,7 +112,7 @@ fn a_delay_holds_each_byte_back_and_no_more() {
         stream.write_all(b"x").unwrap();
     }
     stream.read_exact(&mut [0; 50]).unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < NO_LIMIT_MAX, "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -127,7 +130,7 @@ fn a_throttle_lets_so_much_through() {
     proxy.throttle(Direction::ToTarget, None);
     let begun = Instant::now();
     ask(&mut stream, &"x".repeat(10_000)).unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < NO_LIMIT_MAX, "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -160,7 +163,11 @@ fn what_is_swallowed_never_arrives_and_nothing_follows_it() {
         proxy.swallow(direction);
         lossy.write_all(b"gone").unwrap();
         assert!(is_silent(&mut lossy));
-        assert_eq!(proxy.swallowed_bytes(direction), 4);
+        // The proxy's own thread takes them, and may come to run only when silence was listened to already.
+        eventually_blocking("they were swallowed", PATIENCE, || {
+            (proxy.swallowed_bytes(direction) == 4).then_some(())
+        });
+        assert!(is_silent(&mut lossy));
         assert_eq!(proxy.open_connections(), 2, "the connection stays");
         proxy.heal();
         // A stream with a hole in it is nothing that TCP would deliver.

@@ -18,7 +18,9 @@ use tokio::task::JoinHandle;
 use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
-pub(crate) const REVOKED_WITHIN: Duration = Duration::from_secs(2);
+/// Ten times what is promised, which the fault bench holds all services to on a machine that has nothing else to do
+/// (`./scripts/faults 32`).
+pub(crate) const REVOKED_WITHIN: Duration = Duration::from_secs(20);
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 pub(crate) struct Running {

@@ -24,7 +24,7 @@ pub(crate) const KEY: &str = "sk_test_boxoffice";
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_boxoffice";
 /// When the tests' clock starts.
 pub(crate) const START: i64 = 1_800_000_000;
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(40);
 
 /// A stand-in that serves on a free port until this is dropped or stopped.
 pub(crate) struct TestApp {
