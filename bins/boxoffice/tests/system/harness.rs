@@ -18,9 +18,13 @@ const READY_MAX: Duration = Duration::from_secs(60);
 /// What services are asked whether they are ready. The site and the stand-in for Stripe are asked otherwise.
 const SERVICE_PROBE: &str = "/readyz";
 
-/// How long a service that is replaced is away, before its next process: less than in a cluster, and more than a read that is
-/// just tried again once or twice would bear.
-const AWAY: Duration = Duration::from_secs(1);
+/// What the site is asked: its first page.
+const SITE_PROBE: &str = "/";
+
+/// For how long a cluster has no process for a service that is replaced, beside what the process itself takes to stop and to
+/// start: proxies are told that it goes when its preStop begins (3 s), the next pod is made and its container started (about
+/// 1 s), and is found to have started (asked every 2 s, so 1 s on average).
+const AWAY: Duration = Duration::from_secs(5);
 
 /// How the parts are laid out in processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,10 +63,10 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Orders that run out while a test can wait for it.
+    /// Orders that run out while a test can wait for it, and not before they are paid on a busy machine.
     pub(crate) fn short_hold() -> Self {
         Self {
-            hold_seconds: 2,
+            hold_seconds: 15,
             ..Self::default()
         }
     }
@@ -130,6 +134,22 @@ impl System {
         };
         system.ready().await;
         system
+    }
+
+    /// People meet the site at another address from now on: that of what stands before several processes of it.
+    pub(crate) fn site_is_at(&mut self, address: &str) {
+        Arc::make_mut(&mut self.ingress).site = address.to_owned();
+    }
+
+    /// One more process of the site, on a port of its own, told what the one of [`Deployment::Separate`] is told, and this.
+    pub(crate) fn another_site(&self, variables: &[(&str, &str)]) -> Process {
+        let site = self.parts.iter().find(|part| part.ready.ends_with(SITE_PROBE));
+        let builder = site.expect("the site is a process of its own").process.builder();
+        let builder = builder.env("WEB_LISTEN", "127.0.0.1:0");
+        let told = variables
+            .iter()
+            .fold(builder, |builder, (name, value)| builder.env(name, value));
+        told.start()
     }
 
     /// kill -9 of everything but the test's redis-server, and of nothing less.

@@ -100,6 +100,11 @@ impl Person {
         assert_eq!(me["currentUser"]["email"], self.email, "{me}");
     }
 
+    /// What they type to sign in.
+    pub(crate) fn email_and_password(&self) -> (String, String) {
+        (self.email.clone(), PASSWORD.to_owned())
+    }
+
     fn credentials(&self) -> Value {
         json!({ "email": self.email, "password": PASSWORD })
     }
