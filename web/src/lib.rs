@@ -45,6 +45,7 @@ pub use upstream::{Answer, Call, Service, ServiceUrls, Upstream, UpstreamError};
 
 use csrf::Tokens;
 use headers::SecurityHeaders;
+use pages::cards::KeptCards;
 use pages::{account, auth, home, ops, orders, selling, ticket};
 use problem::Failure;
 use session::Visit;
@@ -55,6 +56,7 @@ struct Site {
     upstream: Upstream,
     tokens: Tokens,
     live_streams: Arc<Semaphore>,
+    cards: KeptCards,
 }
 
 impl Site {
@@ -104,6 +106,7 @@ pub fn router(settings: Settings, upstream: Upstream) -> Router {
     let site = Arc::new(Site {
         tokens: Tokens::new(settings.secret.bytes()),
         live_streams: Arc::new(Semaphore::new(settings.live_streams_max)),
+        cards: KeptCards::default(),
         settings,
         upstream,
     });

@@ -9,9 +9,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use crate::Site;
-use crate::api::Ticket;
-use crate::format::{self, Moment, encode};
+use crate::format::encode;
 use crate::forms::Form;
+use crate::pages::cards::Cards;
 use crate::problem::{Failure, Refusal};
 use crate::session::Visit;
 use crate::upstream::{Answer, Call};
@@ -19,52 +19,15 @@ use crate::view::{self, Section, Shell};
 
 /// Tickets on one page: fills rows of one, two and three cards.
 const PAGE_TICKETS: usize = 18;
-/// Below this many pieces a card says how few are left as a warning.
-const FEW_LEFT: u64 = 10;
 /// The filters, named as the contract names them.
 const FILTERS: [&str; 6] = ["q", "from", "to", "minPrice", "maxPrice", "sort"];
-
-/// A ticket as a card shows it.
-pub(crate) struct Card {
-    pub(crate) id: String,
-    pub(crate) title: String,
-    pub(crate) venue: Option<String>,
-    pub(crate) when: Option<Moment>,
-    pub(crate) price: String,
-    pub(crate) left: String,
-    pub(crate) few: bool,
-    pub(crate) sold_out: bool,
-}
-
-impl Card {
-    /// The card of a ticket.
-    pub(crate) fn of(ticket: Ticket) -> Card {
-        let few = ticket.available > 0 && ticket.available < FEW_LEFT;
-        let left = match ticket.available {
-            0 => "Sold out".to_owned(),
-            1 if ticket.quantity == 1 => "1 ticket".to_owned(),
-            count if few => format!("Only {count} left"),
-            count => format!("{} left", format::grouped(count)),
-        };
-        Card {
-            price: format::money(&ticket.price, &ticket.currency),
-            when: Moment::of_show(ticket.starts_at.as_deref(), ticket.time_zone.as_deref()),
-            id: ticket.id,
-            title: ticket.title,
-            venue: ticket.venue.filter(|venue| !venue.is_empty()),
-            left,
-            few: few && ticket.quantity > 1,
-            sold_out: ticket.available == 0,
-        }
-    }
-}
 
 #[derive(Template)]
 #[template(path = "home.html")]
 struct HomePage {
     shell: Shell,
     form: Form,
-    cards: Vec<Card>,
+    cards: Cards,
     filtered: bool,
     refined: bool,
     paged: bool,
@@ -90,18 +53,22 @@ pub(crate) async fn show(
         }
     }
     let after = query.get("after").filter(|after| !after.is_empty());
-    let call = Call::get(list_path(&form, after));
+    let list = list_path(&form, after);
+    let call = Call::get(list.as_str());
     let (person, answer) = tokio::join!(visit.person(&site), site.send(&visit, call));
     // Who is asking is a nicety here: the list is for everyone, and stands also while auth does not answer.
     let answer = answer?;
     let mut status = StatusCode::OK;
-    let (tickets, next) = if answer.status == StatusCode::BAD_REQUEST {
+    let (cards, next) = if answer.status == StatusCode::BAD_REQUEST {
         let refusal = Refusal::read(&answer, &visit.here)?;
         status = refusal.status;
         form.refuse_all(refusal);
-        (Vec::new(), None)
+        (Cards::default(), None)
     } else {
-        (site.read::<Vec<Ticket>>(&visit, &answer)?, next_cursor(&answer))
+        (
+            site.cards.of(&site, &visit, &list, &answer)?,
+            next_cursor(&answer),
+        )
     };
     let filters = filter_query(&form);
     let refined = FILTERS[1..].iter().any(|name| !form.value(name).is_empty());
@@ -117,7 +84,7 @@ pub(crate) async fn show(
             ..shell
         }
         .with_errors(!form.is_clean()),
-        cards: tickets.into_iter().map(Card::of).collect(),
+        cards,
         filtered: refined || !form.value("q").is_empty(),
         refined,
         paged: after.is_some(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod auth;
+pub(crate) mod cards;
 pub(crate) mod home;
 pub(crate) mod ops;
 pub(crate) mod orders;

@@ -12,7 +12,8 @@ use crate::api::{Person, Ticket, TicketDraft};
 use crate::format::{self, Moment};
 use crate::forms::{Form, Submitted};
 use crate::pages::Id;
-use crate::pages::home::{Card, next_cursor};
+use crate::pages::cards::Cards;
+use crate::pages::home::next_cursor;
 use crate::pages::orders::Paging;
 use crate::problem::{Failure, Refusal};
 use crate::session::Visit;
@@ -88,7 +89,7 @@ struct TicketFormPage {
 #[template(path = "selling.html")]
 struct SellingPage {
     shell: Shell,
-    cards: Vec<Card>,
+    cards: Cards,
     paged: bool,
     next_page: Option<String>,
 }
@@ -110,7 +111,7 @@ pub(crate) async fn list(
     shell.notice = view::notice(paging.done.as_deref());
     let page = SellingPage {
         shell,
-        cards: tickets.into_iter().map(Card::of).collect(),
+        cards: Cards::of(tickets)?,
         paged: paging.after.is_some(),
         next_page: next_cursor(&answer).map(|after| format!("/selling?after={after}")),
     };
