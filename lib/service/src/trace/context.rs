@@ -83,11 +83,11 @@ impl fmt::Display for Context {
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
-        .collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for nibble in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+        text.push(char::from(DIGITS[usize::from(nibble)]));
+    }
+    text
 }
 
 /// A whole `traceparent` of version 0, and nothing else: what comes in stands in logs and events afterwards.
@@ -125,12 +125,15 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 fn random() -> (TraceId, SpanId) {
-    let (mut trace_id, mut span_id) = (TraceId::default(), SpanId::default());
-    let source = SystemRandom::new();
-    source
-        .fill(&mut trace_id)
-        .and_then(|()| source.fill(&mut span_id))
+    const TRACE_BYTES: usize = size_of::<TraceId>();
+    // Both at once: each asking is a call into the system, and every request asks.
+    let mut bytes = [0; TRACE_BYTES + size_of::<SpanId>()];
+    SystemRandom::new()
+        .fill(&mut bytes)
         .expect("the system has random numbers: without them nothing here could be trusted");
+    let (mut trace_id, mut span_id) = (TraceId::default(), SpanId::default());
+    trace_id.copy_from_slice(&bytes[..TRACE_BYTES]);
+    span_id.copy_from_slice(&bytes[TRACE_BYTES..]);
     (trace_id, span_id)
 }
 
