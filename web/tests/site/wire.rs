@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::browser::{Browser, settings};
 use crate::fixture::{World, id};
@@ -73,9 +73,10 @@ async fn pages_and_forms_over_http() {
 
 #[tokio::test]
 async fn a_service_that_is_not_there_is_told_as_such() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // Held and never listened on, so that nobody else is given the port meanwhile.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let base = format!("http://{}", held.local_addr().unwrap());
     let mut browser = Browser::of(web::router(settings("http://boxoffice.test"), upstream(&base)));
     for path in ["/".to_owned(), format!("/tickets/{}", id(10))] {
         let page = browser.get(&path).await;

@@ -1,7 +1,6 @@
 //! A set that is lost, damaged or out of reach.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use expiration::alarm::{AlarmError, SET_NAME};
 use expiration::hints::HINTS_MAX;
@@ -176,8 +175,5 @@ async fn the_loop_outlives_a_redis_that_is_down() {
     .await;
     world.redis.kill();
     trigger.begin();
-    tokio::time::timeout(Duration::from_secs(5), running)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(SOON, running).await.unwrap().unwrap();
 }

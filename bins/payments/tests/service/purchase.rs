@@ -91,6 +91,7 @@ async fn it_waits_while_the_order_is_being_reserved() {
     let world = World::start().await;
     let (user, ann) = world.person();
     let mut order = world.placed(user).await;
+    world.knows_all_orders().await;
     let body = json!({ "orderId": order.id() });
     let asking = ann.post("/api/payments", &body).send();
     let reserving = order.becomes(&world, OrderStatus::AwaitingPayment);
@@ -98,6 +99,7 @@ async fn it_waits_while_the_order_is_being_reserved() {
     assert_eq!(answer.status, 201, "{answer:?}");
     // One that is not answered for long may be answered yet: it can't be told that it can't be paid.
     let stuck = world.placed(user).await;
+    world.knows_all_orders().await;
     let answer = ann
         .post("/api/payments", &json!({ "orderId": stuck.id() }))
         .expect(503)

@@ -143,7 +143,7 @@ async fn cancelled_before_stripe_has_answered_the_session_is_learnt_and_ended() 
     let (user, ann) = world.person();
     let mut order = world.order(user).await;
     world
-        .fault(json!({ "fault": "hang", "route": "POST /v1/checkout/sessions", "seconds": 1, "count": 1 }))
+        .fault(json!({ "fault": "hang", "route": "POST /v1/checkout/sessions", "seconds": 5, "count": 1 }))
         .await;
     let body = json!({ "orderId": order.id() });
     let asking = ann.post("/api/payments", &body).send();

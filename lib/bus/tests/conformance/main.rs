@@ -22,6 +22,7 @@ mod replay;
 mod scheduled_set;
 mod sentinel;
 mod snapshots;
+mod steps;
 mod system;
 mod tls;
 mod trimming;

@@ -8,6 +8,7 @@ use ::metrics::{
 };
 use testkit::eventually;
 
+use crate::steps::Steps as _;
 use crate::system::{CONVERGED, Mood, STREAM, System};
 
 /// Keeps the numbers of one test, by name.
@@ -84,29 +85,29 @@ async fn what_is_behind_shows_as_a_number() {
         system.publish(first..first + 10).await;
     }
     let mut relay = system.relay();
-    relay.relay_once().await.unwrap();
+    relay.steps().await;
     assert_eq!(
         numbers.of("bus_snapshots_total"),
         0.0,
         "it is there from the start"
     );
-    while relay.relay_once().await.unwrap().more {}
+    while relay.steps().await.more {}
     assert_eq!(numbers.of("bus_unpublished_events"), 0.0);
     let mut consumer = system.consumer();
-    while consumer.consume_once().await.unwrap().applied == 0 {}
+    while consumer.steps().await.applied == 0 {}
     assert_eq!(numbers.of("bus_lag_events"), 688.0);
     while numbers.of("bus_lag_events") > 0.0 {
-        consumer.consume_once().await.unwrap();
+        consumer.steps().await;
     }
 
     // A gap that a resend fills, with an event that is applied at the second try only, and one that never is.
     system.mood(1_202, Mood::ImpossibleUntil(2));
     system.publish(1_201..=1_204).await;
-    while relay.relay_once().await.unwrap().more {}
+    while relay.steps().await.more {}
     system.redis.command(&["XTRIM", STREAM, "MAXLEN", "2"]);
     eventually("the gap is filled", CONVERGED, async || {
-        consumer.consume_once().await.unwrap();
-        relay.relay_once().await.unwrap();
+        consumer.steps().await;
+        relay.steps().await;
         (numbers.of("bus_applied_total") >= 1_204.0).then_some(())
     })
     .await;
@@ -118,8 +119,8 @@ async fn what_is_behind_shows_as_a_number() {
     system.mood(1_205, Mood::Impossible);
     system.publish([1_205]).await;
     eventually("it is a dead letter", CONVERGED, async || {
-        relay.relay_once().await.unwrap();
-        consumer.consume_once().await.unwrap();
+        relay.steps().await;
+        consumer.steps().await;
         (numbers.of("bus_dead_letters_total") == 1.0).then_some(())
     })
     .await;
@@ -129,13 +130,13 @@ async fn what_is_behind_shows_as_a_number() {
     drop(relay);
     system.lose_orders();
     let mut relay = system.relay();
-    while relay.relay_once().await.unwrap().more {}
+    while relay.steps().await.more {}
     relay.trim_once().await.unwrap();
     system.redis.command(&["XTRIM", STREAM, "MAXLEN", "2"]);
     let mut consumer = system.consumer();
     eventually("a snapshot is applied", CONVERGED, async || {
-        relay.relay_once().await.unwrap();
-        consumer.consume_once().await.unwrap();
+        relay.steps().await;
+        consumer.steps().await;
         (numbers.of("bus_restated_total") >= 1_204.0).then_some(())
     })
     .await;

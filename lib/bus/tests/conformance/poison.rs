@@ -3,6 +3,7 @@
 use bus::SourceState;
 use testkit::eventually;
 
+use crate::steps::Steps as _;
 use crate::system::{CONVERGED, REQUESTS, STREAM, System, at, envelope};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +159,7 @@ async fn what_its_source_repeats_is_passed() {
     inject(4, &envelope(at(1, 4), 4));
     let mut consumer = system.consumer();
     eventually("it asks for what it can't read", CONVERGED, async || {
-        consumer.consume_once().await.unwrap();
+        consumer.steps().await;
         let requests = system.redis.command(&["XLEN", REQUESTS]).integer()?;
         (requests == 2).then_some(())
     })
@@ -169,7 +170,7 @@ async fn what_its_source_repeats_is_passed() {
     inject(3, "garbage as well");
     inject(4, &envelope(at(1, 4), 4));
     eventually("the rest is applied", CONVERGED, async || {
-        consumer.consume_once().await.unwrap();
+        consumer.steps().await;
         (system.applied() == [1, 4]).then_some(())
     })
     .await;
@@ -177,7 +178,7 @@ async fn what_its_source_repeats_is_passed() {
     assert_eq!(ids, ["1-2", "1-3"], "one letter each, by the place that they had");
     // Sent again later, it is known.
     inject(2, "garbage");
-    consumer.consume_once().await.unwrap();
+    consumer.steps().await;
     assert_eq!(system.letters().len(), 2);
 }
 
@@ -193,7 +194,7 @@ async fn an_event_of_a_type_that_nobody_knows_is_a_dead_letter() {
     let mut consumer = system.consumer();
     inject(&unknown, "order:teleported", "1");
     eventually("it is recorded", CONVERGED, async || {
-        consumer.consume_once().await.unwrap();
+        consumer.steps().await;
         (system.letters().len() == 1).then_some(())
     })
     .await;
@@ -201,7 +202,7 @@ async fn an_event_of_a_type_that_nobody_knows_is_a_dead_letter() {
     inject(&unknown, "order:teleported", "1");
     inject(&envelope(at(1, 2), 2), "order:expired", "2");
     eventually("the rest is applied", CONVERGED, async || {
-        consumer.consume_once().await.unwrap();
+        consumer.steps().await;
         (system.applied() == [2]).then_some(())
     })
     .await;
@@ -246,7 +247,7 @@ async fn a_newer_schema_stops_the_consumer_loudly_and_only_until_it_is_known() {
     let mut consumer = system.consumer();
     let mut stopped = bus::Consumed::default();
     while stopped.pause.is_none() {
-        stopped = consumer.consume_once().await.unwrap();
+        stopped = consumer.steps().await;
     }
     assert_eq!(system.applied(), [1]);
     assert!(system.letters().is_empty(), "it is no poison");
@@ -255,10 +256,7 @@ async fn a_newer_schema_stops_the_consumer_loudly_and_only_until_it_is_known() {
         matches!(&state, SourceState::Stopped(why) if why.contains("upgrade this service")),
         "{state}"
     );
-    assert!(
-        consumer.consume_once().await.unwrap().pause.is_some(),
-        "it stands still"
-    );
+    assert!(consumer.steps().await.pause.is_some(), "it stands still");
     // As if it had learnt the schema: what it could not read is there in one that it knows.
     system.redis.command(&["XDEL", STREAM, &id]);
     let known = envelope(at(1, 2), 2);
@@ -283,7 +281,7 @@ async fn a_newer_schema_stops_the_consumer_loudly_and_only_until_it_is_known() {
         &after,
     ]);
     eventually("it goes on", CONVERGED, async || {
-        consumer.consume_once().await.unwrap();
+        consumer.steps().await;
         (system.applied() == [1, 2, 3]).then_some(())
     })
     .await;

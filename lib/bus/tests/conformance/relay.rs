@@ -7,13 +7,14 @@ use events::{Cause, Envelope, Seq, Source};
 use store::{Context, State, TransactError};
 use testkit::{RedisServer, Reply};
 
+use crate::steps::Steps as _;
 use crate::system::{CONVERGED, Notary, REQUESTS, STREAM, System, at, envelope, now, number_event};
 
 /// Relays until there is nothing left; gives how many events were appended.
 async fn drain(relay: &mut bus::Relay<crate::system::Count>) -> usize {
     let mut events = 0;
     loop {
-        let step = relay.relay_once().await.unwrap();
+        let step = relay.steps().await;
         events += step.events;
         if !step.more {
             return events;
@@ -270,7 +271,7 @@ async fn a_resend_goes_back_once_however_many_ask() {
     ask("10");
     // It looks for requests once a second.
     let again = testkit::eventually("the resend", CONVERGED, async || {
-        let events = relay.relay_once().await.unwrap().events;
+        let events = relay.steps().await.events;
         (events > 0).then_some(events)
     });
     assert_eq!(again.await, 6, "from 5 to 10, once");
@@ -294,7 +295,7 @@ async fn a_resend_that_failed_before_it_began_is_made_up_for() {
     system.inject(&["nothing", "known"]);
     ask_resend_after(&system, "4");
     testkit::eventually("the resend is refused by the stream", CONVERGED, async || {
-        let step = relay.relay_once().await.unwrap();
+        let step = relay.steps().await;
         step.more.then_some(())
     })
     .await;
@@ -302,7 +303,7 @@ async fn a_resend_that_failed_before_it_began_is_made_up_for() {
     assert_eq!(system.entries(), 11);
     ask_resend_after(&system, "4");
     let again = testkit::eventually("the resend", CONVERGED, async || {
-        let events = relay.relay_once().await.unwrap().events;
+        let events = relay.steps().await.events;
         (events > 0).then_some(events)
     });
     assert_eq!(again.await, 6, "from 5 to 10");

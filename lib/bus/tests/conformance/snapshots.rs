@@ -7,6 +7,7 @@ use events::{Seq, Source};
 use store::Store;
 use testkit::{Reply, eventually, temp_dir};
 
+use crate::steps::Steps as _;
 use crate::system::{
     CONVERGED, Count, Mood, Notary, Note, REQUESTS, STREAM, System, at, bus_at, open, order,
 };
@@ -21,7 +22,7 @@ async fn with_short_outbox(last: i64) -> System {
         system.publish(first..=last.min(first + 9)).await;
     }
     let mut relay = system.relay();
-    while relay.relay_once().await.unwrap().more {}
+    while relay.steps().await.more {}
     relay.trim_once().await.unwrap();
     assert!(system.expiration.oldest_outbox_seq() > Seq(1));
     // What a day does to a stream that nobody else reads.
@@ -35,13 +36,13 @@ fn snapshot_entries(system: &System) -> i64 {
 
 /// Has a snapshot made for orders, whose consumer does not run.
 async fn have_one_made(system: &System, relay: &mut bus::Relay<Count>, entries: i64) {
-    relay.relay_once().await.unwrap();
+    relay.steps().await;
     let ask = [
         "XADD", REQUESTS, "*", "kind", "resend", "group", "orders", "epoch", "1", "seq", "0",
     ];
     system.redis.command(&ask);
     eventually("a snapshot is there", CONVERGED, async || {
-        relay.relay_once().await.unwrap();
+        relay.steps().await;
         (snapshot_entries(system) == entries).then_some(())
     })
     .await;
@@ -151,22 +152,22 @@ async fn what_came_between_a_snapshot_and_its_end_is_asked_for_at_once() {
     running.stop().await;
     system.restore(&backup, true);
     let mut relay = system.relay();
-    relay.relay_once().await.unwrap();
+    relay.steps().await;
     let mut reader = system.consumer();
-    reader.consume_once().await.unwrap();
+    reader.steps().await;
     eventually("the snapshot is whole", CONVERGED, async || {
-        relay.relay_once().await.unwrap();
+        relay.steps().await;
         (snapshot_entries(&system) == 12).then_some(())
     })
     .await;
     system.publish(31..=33).await;
     eventually("what came after it is in the stream", CONVERGED, async || {
-        relay.relay_once().await.unwrap();
+        relay.steps().await;
         (system.entries() == 13).then_some(())
     })
     .await;
     eventually("the snapshot is applied", CONVERGED, async || {
-        reader.consume_once().await.unwrap();
+        reader.steps().await;
         (system.orders.cursor(Source::Expiration) == at(2, 0)).then_some(())
     })
     .await;
@@ -190,7 +191,7 @@ async fn a_reader_that_begins_in_a_later_epoch_ends_with_what_the_source_has() {
     let backup = system.backup().await;
     system.publish(11..=20).await;
     let mut relay = system.relay();
-    while relay.relay_once().await.unwrap().more {}
+    while relay.steps().await.more {}
     drop(relay);
     system.restore(&backup, true);
     system.publish(31..=35).await;
@@ -238,7 +239,7 @@ async fn applying_it_is_cut_off_anywhere_and_begins_again() {
         assert!(rounds < 100);
         let mut consumer = system.consumer();
         for _ in 0..(3 * rounds) {
-            consumer.consume_once().await.unwrap();
+            consumer.steps().await;
             seen |= system.bus.status().sources[0].state == SourceState::Restating;
         }
     }
@@ -265,11 +266,11 @@ async fn an_unfinished_one_is_not_applied_and_made_again() {
 async fn one_for_which_there_is_no_room_goes_at_once_and_is_made_later() {
     let system = with_short_outbox(2_000).await;
     let mut relay = system.relay();
-    relay.relay_once().await.unwrap();
+    relay.steps().await;
     let mut reader = system.consumer();
     eventually("it is being made", CONVERGED, async || {
-        reader.consume_once().await.unwrap();
-        relay.relay_once().await.unwrap();
+        reader.steps().await;
+        relay.steps().await;
         (1..1_500).contains(&snapshot_entries(&system)).then_some(())
     })
     .await;
@@ -338,7 +339,7 @@ async fn a_gap_that_events_can_fill_leads_to_none() {
     let system = System::new();
     system.publish(1..=20).await;
     let mut relay = system.relay();
-    while relay.relay_once().await.unwrap().more {}
+    while relay.steps().await.more {}
     system.redis.command(&["XTRIM", STREAM, "MAXLEN", "5"]);
     let running = system.run();
     system.converges_to(20).await;

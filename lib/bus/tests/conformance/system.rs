@@ -20,8 +20,9 @@ use tokio::task::JoinHandle;
 
 use crate::author::{self, Author};
 
-/// How long anything may take to come right again (I7).
-pub(crate) const CONVERGED: Duration = Duration::from_secs(10);
+/// How long anything may take to come right again on a busy machine. I7 promises ten seconds, to which the fault bench holds
+/// whole systems on a machine that has nothing else to do (`./scripts/faults 6 8 9`).
+pub(crate) const CONVERGED: Duration = Duration::from_secs(40);
 pub(crate) const STREAM: &str = "events:expiration";
 pub(crate) const REQUESTS: &str = "requests:expiration";
 

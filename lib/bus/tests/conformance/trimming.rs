@@ -7,6 +7,7 @@ use events::{Seq, Source};
 use store::{Context, Options, Store, TransactError};
 use testkit::{RedisServer, Reply, eventually, temp_dir};
 
+use crate::steps::Steps as _;
 use crate::system::{CONVERGED, Count, STREAM, System, at, bus_at, envelope, now, number_event};
 
 /// Appends `count` entries that are `days` old, as Redis counts days.
@@ -156,7 +157,7 @@ async fn the_outbox_is_trimmed_only_when_all_of_it_is_published() {
         "nothing is published yet"
     );
     assert_eq!(store.oldest_outbox_seq(), Seq(1));
-    while relay.relay_once().await.unwrap().more {}
+    while relay.steps().await.more {}
     assert!(relay.trim_once().await.unwrap().outbox_rows > 0);
     let oldest = store.oldest_outbox_seq();
     assert!(oldest > Seq(100) && oldest < Seq(200), "{oldest}");
@@ -172,7 +173,7 @@ fn pending(system: &System) -> i64 {
 }
 
 async fn relayed(relay: &mut Relay<Count>) {
-    while relay.relay_once().await.unwrap().more {}
+    while relay.steps().await.more {}
 }
 
 /// It drops what it can't apply yet, and acknowledges it: what is missing comes from the outbox, or as a snapshot.
@@ -203,7 +204,7 @@ async fn a_reader_that_waits_for_what_is_missing_holds_up_no_trimming() {
     }
     let mut consumer = system.consumer();
     eventually("it has dropped and acknowledged all", CONVERGED, async || {
-        let gaps = consumer.consume_once().await.unwrap().gaps;
+        let gaps = consumer.steps().await.gaps;
         let state = system.bus.status().sources[0].state.clone();
         (gaps == 0 && state == SourceState::AwaitingResend && pending(&system) == 0).then_some(())
     })
@@ -212,8 +213,8 @@ async fn a_reader_that_waits_for_what_is_missing_holds_up_no_trimming() {
     assert_eq!(relay.trim_once().await.unwrap().entries, 5, "all but the last");
     // And it lacks nothing in the end.
     eventually("all is applied", CONVERGED, async || {
-        relay.relay_once().await.unwrap();
-        consumer.consume_once().await.unwrap();
+        relay.steps().await;
+        consumer.steps().await;
         (system.applied() == (1..=10).collect::<Vec<_>>()).then_some(())
     })
     .await;
@@ -227,7 +228,7 @@ async fn what_an_abandoned_read_took_does_not_stay_pending_once_it_was_sent_agai
     system.publish(1..=3).await;
     relayed(&mut relay).await;
     eventually("the first are applied", CONVERGED, async || {
-        consumer.consume_once().await.unwrap();
+        consumer.steps().await;
         (system.applied().len() == 3).then_some(())
     })
     .await;
@@ -237,7 +238,7 @@ async fn what_an_abandoned_read_took_does_not_stay_pending_once_it_was_sent_agai
     system.publish([5]).await;
     relayed(&mut relay).await;
     eventually("nothing is pending any more", CONVERGED, async || {
-        consumer.consume_once().await.unwrap();
+        consumer.steps().await;
         relayed(&mut relay).await;
         (system.applied() == [1, 2, 3, 4, 5] && pending(&system) == 0).then_some(())
     })
@@ -254,7 +255,7 @@ async fn what_an_abandoned_read_took_of_known_events_is_acknowledged_at_rest() {
     system.publish(1..=3).await;
     relayed(&mut relay).await;
     eventually("all are applied and acknowledged", CONVERGED, async || {
-        consumer.consume_once().await.unwrap();
+        consumer.steps().await;
         (system.applied().len() == 3 && pending(&system) == 0).then_some(())
     })
     .await;
@@ -272,7 +273,7 @@ async fn what_an_abandoned_read_took_of_known_events_is_acknowledged_at_rest() {
     read(&system, "orders", "1", false);
     assert_eq!(pending(&system), 1);
     eventually("it is acknowledged", CONVERGED, async || {
-        consumer.consume_once().await.unwrap();
+        consumer.steps().await;
         (pending(&system) == 0).then_some(())
     })
     .await;

@@ -12,7 +12,9 @@ use crate::example::{Notes, Places, SignsIn};
 use crate::unheard::{does_not_exist, hears_of};
 use crate::world::{Running, SOON, World, ready, token, with_key};
 
-const REVOKED_WITHIN: Duration = Duration::from_secs(2);
+/// Ten times what is promised, which the fault bench holds all services to on a machine that has nothing else to do
+/// (`./scripts/faults 32`).
+const REVOKED_WITHIN: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_arrives_and_a_revoked_session_ends_everywhere() {

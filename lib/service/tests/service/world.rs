@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::example::{NoOptions, Notes, SignsIn};
 
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// A service that serves, in this process.
 pub(crate) struct Running {
