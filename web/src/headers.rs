@@ -1,5 +1,7 @@
 //! The response headers that keep a page to itself: the same on every answer, error pages included.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
@@ -13,7 +15,7 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSub
 /// The headers of one site, made once.
 #[derive(Clone)]
 pub(crate) struct SecurityHeaders {
-    fixed: Vec<(HeaderName, HeaderValue)>,
+    fixed: Arc<[(HeaderName, HeaderValue)]>,
 }
 
 impl SecurityHeaders {
@@ -51,7 +53,7 @@ impl SecurityHeaders {
         if public.is_https() {
             fixed.push((header::STRICT_TRANSPORT_SECURITY, HSTS));
         }
-        SecurityHeaders { fixed }
+        SecurityHeaders { fixed: fixed.into() }
     }
 }
 
@@ -59,7 +61,7 @@ impl SecurityHeaders {
 pub(crate) async fn apply(State(security): State<SecurityHeaders>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    for (name, value) in &security.fixed {
+    for (name, value) in security.fixed.iter() {
         headers.insert(name.clone(), value.clone());
     }
     headers

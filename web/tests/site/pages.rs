@@ -41,6 +41,28 @@ async fn the_front_page_when_nothing_is_on_sale() {
     assert!(page.html.contains("Nothing matches") && page.html.contains("value=\"zzz\""));
 }
 
+/// What the site has rendered before it shows again, but only for as long as it is told the same.
+#[tokio::test]
+async fn the_front_page_shows_what_the_service_says_now() {
+    let (world, _, _) = world();
+    let mut browser = Browser::new(&world);
+    let first = browser.get("/").await;
+    assert_eq!(browser.get("/").await.main(), first.main());
+    assert!(first.main().contains("Hamlet") && first.main().contains("Only 7 left"));
+    world.change(|books| books.tickets.get_mut(&id(11)).unwrap()["available"] = json!(6));
+    let sold = browser.get("/").await;
+    assert_eq!(sold.main(), first.main().replace("Only 7 left", "Only 6 left"));
+    world.change(|books| {
+        books.tickets.remove(&id(11));
+    });
+    let gone = browser.get("/").await;
+    assert!(!gone.main().contains("Hamlet") && gone.main().contains("The Lighthouse Keepers"));
+    world.break_path("/api/tickets", 503, "{}");
+    let broken = browser.get("/").await;
+    assert_eq!(broken.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!broken.html.contains("The Lighthouse Keepers"));
+}
+
 #[tokio::test]
 async fn a_filter_that_makes_no_sense_is_said_beside_its_field() {
     let page = Browser::new(&world().0).get("/?minPrice=cheap&q=ham").await;
