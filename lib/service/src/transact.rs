@@ -97,7 +97,10 @@ where
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::future::poll_fn;
+    use std::pin::pin;
     use std::sync::mpsc;
+    use std::task::Poll;
 
     use events::Timestamp;
     use store::{Change, Options, Tables, Wrote};
@@ -147,24 +150,19 @@ mod tests {
         let (store, mut writer) = Store::<NoIndexes>::open_stepped(options).unwrap();
         let (let_go, held) = mpsc::channel();
         let (begun, begins) = mpsc::channel();
-        // Time enough for the writer's thread to begin, however busy the machine is.
-        let patience = Patience {
-            to_begin: Duration::from_secs(1),
-            to_end: Duration::from_millis(1_030),
-        };
-        let telling = transact(&store, context(), patience, move |_| {
+        let mut telling = pin!(transact(&store, context(), HASTY, move |_| {
             begun.send(()).unwrap();
             held.recv().unwrap();
             Ok::<_, TransactError<Infallible>>(())
-        });
-        let writing = std::thread::spawn(move || {
-            // Until the transaction is there.
-            while writer.write_once() == Wrote::Nothing {}
-        });
+        }));
+        // Handed in, and not looked at again before it has begun, however long the writer's thread takes to come to run.
+        let is_pending = poll_fn(|context| Poll::Ready(telling.as_mut().poll(context).is_pending()));
+        assert!(is_pending.await);
+        let writing = std::thread::spawn(move || writer.write_once());
+        begins.recv().unwrap();
         let told = telling.await;
         assert!(matches!(told, Err(TransactError::Unknown(_))), "{told:?}");
-        begins.recv().unwrap();
         let_go.send(()).unwrap();
-        writing.join().unwrap();
+        assert_eq!(writing.join().unwrap(), Wrote::Batch { transactions: 1 });
     }
 }
