@@ -68,6 +68,7 @@ need_manifest_tools() {
     need_kubectl
     need_python_tool BOXOFFICE_KUBERNETES_VALIDATE kubernetes-validate 1.37.0
     need_python_tool BOXOFFICE_CHECKOV checkov 3.3.30
+    need_python_tool BOXOFFICE_YAMLLINT yamllint 1.37.1
     command -v "${BOXOFFICE_PROMTOOL:-promtool}" >/dev/null || install_packages prometheus \
         || fail "promtool is missing: it checks the alert rules. Install it (Debian: apt-get install prometheus) and run this again."
 }
