@@ -7,8 +7,10 @@
 
 mod edition;
 mod query;
+mod sharing;
 mod words;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -17,6 +19,8 @@ use store::{Change, Indexes, Tables};
 
 use crate::domain::{Hold, HoldState, Ticket};
 use crate::holds::Counts;
+
+use self::sharing::Sharing;
 
 pub use edition::Edition;
 pub use query::{Filter, Found, Place, Sort};
@@ -73,7 +77,7 @@ pub struct TicketIndexes {
     by_age: BTreeSet<TicketId>,
     by_date: BTreeSet<(i64, TicketId)>,
     by_price: BTreeSet<(i64, TicketId)>,
-    by_word: BTreeMap<String, BTreeSet<TicketId>>,
+    by_word: BTreeMap<Box<str>, Sharing>,
     by_seller: BTreeSet<(UserId, TicketId)>,
     orders: BTreeSet<(TicketId, OrderId)>,
     holds: Counts,
@@ -267,7 +271,12 @@ impl TicketIndexes {
             self.by_date.insert((shown.facts.starts_at, ticket.id));
             self.by_price.insert((shown.facts.price, ticket.id));
             for word in words {
-                self.by_word.entry(word).or_default().insert(ticket.id);
+                match self.by_word.entry(word.into()) {
+                    Entry::Vacant(new) => {
+                        new.insert(Sharing::One(ticket.id));
+                    }
+                    Entry::Occupied(known) => known.into_mut().add(ticket.id),
+                }
             }
         }
     }
@@ -280,11 +289,10 @@ impl TicketIndexes {
             self.by_date.remove(&(shown.facts.starts_at, ticket.id));
             self.by_price.remove(&(shown.facts.price, ticket.id));
             for word in shown.words() {
-                if let Some(tickets) = self.by_word.get_mut(&word) {
-                    tickets.remove(&ticket.id);
-                    if tickets.is_empty() {
-                        self.by_word.remove(&word);
-                    }
+                if let Some((word, sharing)) = self.by_word.remove_entry(word.as_str())
+                    && let Some(others) = sharing.without(ticket.id)
+                {
+                    self.by_word.insert(word, others);
                 }
             }
         }
@@ -296,7 +304,7 @@ impl TicketIndexes {
         filter: &Filter,
         index: usize,
         word: &'a str,
-    ) -> impl Iterator<Item = &'a BTreeSet<TicketId>> + 'a {
+    ) -> impl Iterator<Item = &'a Sharing> + 'a {
         let is_last = index + 1 == filter.words.len();
         let from_here = self
             .by_word
@@ -306,7 +314,7 @@ impl TicketIndexes {
                 if is_last {
                     key.starts_with(word)
                 } else {
-                    key.as_str() == word
+                    key.as_ref() == word
                 }
             })
             .map(|(_, tickets)| tickets)
@@ -316,7 +324,7 @@ impl TicketIndexes {
     fn spread(&self, filter: &Filter, index: usize, word: &str) -> usize {
         let mut count = 0;
         for tickets in self.matching(filter, index, word) {
-            count += tickets.len();
+            count += tickets.count();
             if count > self.bounds.rare_word_tickets_max {
                 break;
             }
@@ -330,7 +338,7 @@ impl TicketIndexes {
         index: usize,
         word: &'a str,
     ) -> impl Iterator<Item = TicketId> + 'a {
-        self.matching(filter, index, word).flatten().copied()
+        self.matching(filter, index, word).flat_map(Sharing::iter)
     }
 
     fn place(&self, sort: Sort, id: TicketId) -> Option<Place> {

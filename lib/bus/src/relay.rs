@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::Source;
+use events::{Seq, Source};
 use store::{Indexes, State, Store};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -35,6 +35,9 @@ use crate::trim::{self, Keep};
 
 /// How often the stream and the outbox are trimmed.
 const TRIM_SECONDS: u64 = 60;
+/// After how many events they are trimmed sooner: some twenty megabytes of Redis' memory, where a minute of ten thousand
+/// events a second would be half a gigabyte more than is to be kept. One trimming takes out five times as many.
+const TRIM_EVENTS: u64 = 20_000;
 /// How long after its start a relay trims for the first time: soon, or one that never lives for a minute never would.
 const FIRST_TRIM_SECONDS: u64 = 5;
 /// How long one blocking wait for requests takes; it only saves the relay from looking more often.
@@ -62,6 +65,8 @@ pub struct Relay<I: Indexes> {
     source: Source,
     publisher: Publisher<I>,
     trim_at: Instant,
+    /// How far the relay was when it trimmed last.
+    trimmed_at: Seq,
 }
 
 impl<I: Indexes> Relay<I> {
@@ -75,6 +80,7 @@ impl<I: Indexes> Relay<I> {
             source,
             publisher,
             trim_at: Instant::now() + Duration::from_secs(FIRST_TRIM_SECONDS),
+            trimmed_at: Seq(0),
         };
         relay.note(false, None);
         relay
@@ -235,10 +241,13 @@ impl<I: Indexes> Relay<I> {
     }
 
     async fn trim_when_due(&mut self) {
-        if Instant::now() < self.trim_at {
+        let relayed = self.publisher.relayed().seq;
+        let many = relayed.0.saturating_sub(self.trimmed_at.0) >= TRIM_EVENTS;
+        if Instant::now() < self.trim_at && !many {
             return;
         }
         self.trim_at = Instant::now() + Duration::from_secs(TRIM_SECONDS);
+        self.trimmed_at = relayed;
         match self.trim_once().await {
             Ok(trimmed) if trimmed == Trimmed::default() => {}
             Ok(trimmed) => tracing::debug!(source = %self.source, ?trimmed, "trimmed"),

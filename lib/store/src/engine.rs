@@ -18,7 +18,7 @@ use crate::blobs::Blobs;
 use crate::errors::panic_message;
 
 /// How much the engine may cache of its pages; the rows are small and the kernel caches the file as well.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The file that sled keeps its log in.
 const DB_FILE: &str = "db";
