@@ -22,10 +22,11 @@ const HASHES_WAITING_MAX: usize = 256;
 /// When a client should try again who found no place.
 const HASH_RETRY_SECONDS: u32 = 2;
 
-/// By how much the threads stand back behind all others when the cores are taken: everybody else's work is done in less
-/// than a millisecond, and waits no longer for a core than if nobody signed up. A tenth of a core is left to them even then.
+/// By how much the threads stand back behind all others when the cores are taken (Linux' nice): everybody else's work is done
+/// in less than a millisecond, and waits no longer for a core than if nobody signed up. Even then a third of what any other
+/// thread gets is left to them, so that a crowd that buys keeps nobody from signing in.
 #[cfg(target_os = "linux")]
-const STAND_BACK: i32 = 10;
+const STAND_BACK: i32 = 5;
 
 /// How long a thread that has nothing to do keeps its memory.
 const KEEP_MEMORY: Duration = Duration::from_secs(1);
