@@ -7,6 +7,7 @@ mod broken;
 mod commands;
 mod lint;
 mod monitoring;
+mod operations;
 mod overlays;
 mod paper;
 mod tools;
