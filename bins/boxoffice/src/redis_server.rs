@@ -9,7 +9,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -22,8 +22,15 @@ const START_BOUND: Duration = Duration::from_secs(20);
 /// How long one that is told to stop may take.
 const STOP_BOUND: Duration = Duration::from_secs(2);
 
-/// How long the redis-server of a killed predecessor may take to go.
-const PREDECESSOR_BOUND: Duration = Duration::from_secs(5);
+/// How long the redis-server of a killed predecessor may take to go: three seconds until its keeper kills it, and before and
+/// after that what a busy machine and a slow disk take.
+const PREDECESSOR_BOUND: Duration = Duration::from_secs(15);
+
+/// How many ports are tried: between our look and redis-server's somebody may take the one that was free.
+const PORT_TRIES_MAX: u32 = 10;
+
+/// After how long one that runs and answers is believed to be ours though it could not note its process id.
+const UNNOTED_BOUND: Duration = Duration::from_secs(2);
 
 /// The wait between two looks at something that will change soon.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
@@ -86,7 +93,15 @@ pub(crate) enum RedisServerError {
         /// Which program.
         program: String,
     },
-    /// It ended, or does not answer.
+    /// It ended at once, as it does when its port is taken.
+    #[error("the private redis-server did not come up (it ended at once with {status}); {log} says why")]
+    Ended {
+        /// How.
+        status: ExitStatus,
+        /// Where it says why.
+        log: String,
+    },
+    /// It does not answer.
     #[error("the private redis-server did not come up ({how}); {log} says why")]
     NotUp {
         /// What was seen of it.
@@ -130,19 +145,27 @@ impl RedisServer {
         let program = find_program().ok_or(RedisServerError::Missing)?;
         check(&program).await?;
         write_config(&folder, password).map_err(prepare)?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(prepare)?;
-        let address = listener.local_addr().map_err(prepare)?;
-        drop(listener);
-        let keeper = launch(&program, &folder, address)?;
-        let mut server = Self {
-            program,
-            folder,
-            address,
-            password: password.to_owned(),
-            keeper,
-        };
-        server.wait_until_up().await?;
-        Ok(server)
+        let mut tries = 1;
+        loop {
+            // A note that is there afterwards is from now.
+            forget_predecessor(&folder).map_err(prepare)?;
+            let address = free_address().map_err(prepare)?;
+            let mut server = Self {
+                program: program.clone(),
+                folder: folder.clone(),
+                address,
+                password: password.to_owned(),
+                keeper: launch(&program, &folder, address)?,
+            };
+            match server.wait_until_up().await {
+                Ok(()) => return Ok(server),
+                Err(error @ RedisServerError::Ended { .. }) if tries < PORT_TRIES_MAX => {
+                    tracing::warn!(%error, "redis-server is started again, on another port");
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The URL under which it is reached, now and after a restart.
@@ -188,26 +211,34 @@ impl RedisServer {
         }
     }
 
+    fn is_noted(&self) -> bool {
+        pid_file(&self.folder).exists()
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.join(LOG_FILE)
     }
 
     async fn wait_until_up(&mut self) -> Result<(), RedisServerError> {
-        let deadline = Instant::now() + START_BOUND;
+        let begun = Instant::now();
+        let deadline = begun + START_BOUND;
         let not_up = |how: String| RedisServerError::NotUp {
             how,
             log: self.folder.join(LOG_FILE).display().to_string(),
         };
         while Instant::now() < deadline {
-            if matches!(
+            let answers = matches!(
                 timeout_at(deadline, TcpStream::connect(self.address)).await,
                 Ok(Ok(_))
-            ) {
-                return Ok(());
-            }
+            );
             match self.keeper.child.try_wait() {
+                // It notes itself once it has its port. Before that it may be a stranger who answers there.
+                Ok(None) if answers && (self.is_noted() || begun.elapsed() > UNNOTED_BOUND) => return Ok(()),
                 Ok(None) => {}
-                Ok(Some(status)) => return Err(not_up(format!("it ended at once with {status}"))),
+                Ok(Some(status)) => {
+                    let log = self.log().display().to_string();
+                    return Err(RedisServerError::Ended { status, log });
+                }
                 Err(error) => return Err(not_up(format!("it can't be watched: {error}"))),
             }
             sleep(LOOK_AGAIN_AFTER).await;
@@ -291,6 +322,19 @@ fn launch(program: &OsString, folder: &Path, address: SocketAddr) -> Result<Keep
 
 fn pid_file(folder: &Path) -> PathBuf {
     folder.join("redis.pid")
+}
+
+/// A port that is free at this moment.
+fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// Takes away what one that is gone has noted.
+fn forget_predecessor(folder: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(pid_file(folder)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// After a kill of its parent a redis-server needs a moment to go; two must never write the same files.

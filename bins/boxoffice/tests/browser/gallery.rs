@@ -136,10 +136,14 @@ impl Gallery {
         let other = self.system.api_person("fan@example.com").await;
         let order = other
             .post("/api/orders", &json!({ "ticketId": own, "quantity": 2 }))
+            .patient()
             .expect(201)
             .await;
-        self.system.eventually_available(&own, 1).await;
         assert!(!order.field("id").is_empty());
+        // Drawn before the tickets service has heard of it, the page would not be drawn again.
+        self.system
+            .eventually_ordered("gallery@example.com", &own, "awaiting:payment")
+            .await;
         self.person.opens(&format!("/tickets/{own}")).await;
         browser.sees("Waiting for payment").await;
         self.look("ticket-own-ordered").await;
@@ -162,6 +166,8 @@ impl Gallery {
         let ticket = self.system.lists_by_api(&seller, &listing).await;
         self.page("ticket", &format!("/tickets/{ticket}")).await;
         let order = self.person.reserves(&ticket).await;
+        // What the page was first drawn with changed while it was open; a page that is drawn at once must not move.
+        self.person.opens(&order).await;
         self.look("order-waiting").await;
         browser.click(By::button("Pay $64.00")).await;
         browser.sees("TEST MODE").await;
@@ -179,7 +185,8 @@ impl Gallery {
         browser.sees("The tickets are yours").await;
         self.person.opens(&order).await;
         self.look("order-complete").await;
-        self.person.reserves(&ticket).await;
+        let order = self.person.reserves(&ticket).await;
+        self.person.opens(&order).await;
         browser.click(By::Unfold("Cancel this order")).await;
         self.look("order-cancelling").await;
         browser.click(By::button("Yes, cancel the order")).await;
@@ -189,6 +196,7 @@ impl Gallery {
         self.system.eventually_available(&ticket, 2).await;
         other
             .post("/api/orders", &json!({ "ticketId": ticket, "quantity": 2 }))
+            .patient()
             .expect(201)
             .await;
         self.system.eventually_available(&ticket, 0).await;

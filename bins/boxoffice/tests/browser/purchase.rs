@@ -75,6 +75,10 @@ async fn purchase(scripts: Scripts) {
     buyer.browser.sees("The last waltz").await;
     buyer.browser.sees("Paid").await;
 
+    // Drawn before the tickets service has heard of it, the page would not be drawn again.
+    system
+        .eventually_ordered("seller@example.com", &ticket, "complete")
+        .await;
     seller.opens(&format!("/tickets/{ticket}")).await;
     seller.browser.sees("Paid").await;
     seller.browser.click(By::link("Tickets")).await;

@@ -75,7 +75,8 @@ impl System {
         client
     }
 
-    /// Puts a ticket on sale without a browser and answers its id.
+    /// Puts a ticket on sale without a browser and answers its id. The orders service knows of it then: that nobody may order
+    /// their own ticket it can only say of one that it knows.
     pub(crate) async fn lists_by_api(&self, seller: &Client, listing: &Listing) -> String {
         let quantity: u32 = listing
             .quantity
@@ -89,7 +90,24 @@ impl System {
             "startsAt": "2031-05-17T20:00:00+02:00",
             "description": "Row 6, seats 11 and 12.",
         });
-        seller.post("/api/tickets", &ticket).expect(201).await.field("id")
+        let id = seller.post("/api/tickets", &ticket).expect(201).await.field("id");
+        let own = json!({ "ticketId": id });
+        seller.post("/api/orders", &own).patient().expect(409).await;
+        id
+    }
+
+    /// Waits until the API shows a seller that the one order of a ticket has come to this state.
+    pub(crate) async fn eventually_ordered(&self, seller_s_email: &str, ticket: &str, status: &str) {
+        let seller = Client::new(self.base());
+        let account = json!({ "email": seller_s_email, "password": PASSWORD });
+        seller.post("/api/users/signin", &account).expect(200).await;
+        let path = format!("/api/tickets/{ticket}/orders");
+        let what = format!("the order of ticket {ticket} is {status}");
+        eventually(&what, SHOWN_MAX, async || {
+            let orders = seller.get(&path).expect(200).await.json();
+            (orders[0]["status"] == status).then_some(())
+        })
+        .await;
     }
 
     /// Waits until the API shows that so many of a ticket can be bought.

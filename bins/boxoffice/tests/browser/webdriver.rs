@@ -15,7 +15,7 @@ use testkit::{Client, Process, TempDir, eventually};
 use crate::locator::{By, Key};
 
 /// How long a page may take to show what a step of a test needs; debug builds on two busy cores are slow.
-pub(crate) const SHOWN_MAX: Duration = Duration::from_secs(10);
+pub(crate) const SHOWN_MAX: Duration = Duration::from_secs(40);
 
 /// The pause between two looks at a page that is not yet what it should be.
 const POLL: Duration = Duration::from_millis(10);
@@ -23,8 +23,14 @@ const POLL: Duration = Duration::from_millis(10);
 /// How long chromedriver may take to come up.
 const DRIVER_START_MAX: Duration = Duration::from_secs(30);
 
+/// How long a script in a page may take: axe looks at a long page for some seconds when nothing else is to be done.
+const SCRIPT_MAX: Duration = Duration::from_secs(120);
+
+/// How long the driver may take to answer a command, a script among them.
+const COMMAND_MAX: Duration = Duration::from_secs(130);
+
 /// How long a browser may take to close.
-const CLOSE_MAX: Duration = Duration::from_secs(10);
+const CLOSE_MAX: Duration = Duration::from_secs(30);
 
 /// What chromedriver prints before its port.
 const DRIVER_STARTED: &str = "started successfully on port ";
@@ -101,10 +107,15 @@ impl Browser {
         }
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
+            "timeouts": { "script": u64::try_from(SCRIPT_MAX.as_millis()).expect("two minutes") },
             "goog:chromeOptions": options,
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         }}});
-        let answer = client.post("/session", &capabilities).send().await;
+        let answer = client
+            .post("/session", &capabilities)
+            .within(COMMAND_MAX)
+            .send()
+            .await;
         let session = answer.json()["value"]["sessionId"]
             .as_str()
             .unwrap_or_else(|| panic!("Chromium does not start: {}", answer.text()))
@@ -177,13 +188,18 @@ impl Browser {
         let mut last = String::new();
         let what = format!("the page shows {text:?}");
         let begun = std::time::Instant::now();
-        while begun.elapsed() < deadline {
+        loop {
+            // One look is taken when the time is over, too: the one before may have taken all of it.
+            let is_last = begun.elapsed() >= deadline;
             // A page that is just being replaced has no text for a moment.
             if let Ok(shown) = self.try_read(&By::css("body"), "text").await {
                 if shown.contains(text) {
                     return;
                 }
                 last = shown;
+            }
+            if is_last {
+                break;
             }
             tokio::time::sleep(POLL).await;
         }
@@ -260,16 +276,15 @@ impl Browser {
 
     /// Does something to an element, again while the page is still changing under it.
     async fn on(&self, by: &By, action: &str, body: Value) {
-        let mut refusal = None;
         let begun = std::time::Instant::now();
-        while begun.elapsed() < SHOWN_MAX {
+        let refusal = loop {
+            let is_last = begun.elapsed() >= SHOWN_MAX;
             match self.try_on(by, action, body.clone()).await {
                 Ok(()) => return,
-                Err(refused) => refusal = Some(refused),
+                Err(refused) if is_last => break refused,
+                Err(_) => tokio::time::sleep(POLL).await,
             }
-            tokio::time::sleep(POLL).await;
-        }
-        let refusal = refusal.map(|refused| refused.to_string()).unwrap_or_default();
+        };
         let shown = self.text(&By::css("body")).await;
         panic!(
             "no {action} on {by:?} at {}: {refusal}\n{shown}",
@@ -320,7 +335,7 @@ impl Browser {
     }
 
     async fn command(&self, request: testkit::Request<'_>) -> Result<Value, Refused> {
-        let answer = request.send().await;
+        let answer = request.within(COMMAND_MAX).send().await;
         let mut body = answer.json();
         if answer.status.is_success() {
             return Ok(body["value"].take());

@@ -129,9 +129,18 @@ impl Person {
         self.cookie("session").expect("whoever signed up has a session")
     }
 
-    /// Lists a ticket and gives its body.
+    /// Lists a ticket and gives its body. The orders service knows of it then.
     pub(crate) async fn sells(&self, ticket: &Value) -> Value {
-        self.post("/api/tickets", ticket).expect(201).await.json()
+        let listed = self.post("/api/tickets", ticket).expect(201).await.json();
+        self.is_heard_to_sell(&text(&listed, "id")).await;
+        listed
+    }
+
+    /// Waits until the orders service knows of a ticket of this person's: on a busy machine it may need longer than it keeps
+    /// an order waiting. That nobody may order their own ticket it can only say of one that it knows, and it leaves nothing.
+    pub(crate) async fn is_heard_to_sell(&self, ticket: &str) {
+        let own = json!({"ticketId": ticket});
+        self.post("/api/orders", &own).patient().expect(409).await;
     }
 
     /// Lists `quantity` pieces of something and gives its id.
@@ -156,7 +165,7 @@ impl Person {
     /// Pays an order on the stand-in's page and waits until it is complete.
     pub(crate) async fn pays(&self, app: &App, order: &str) {
         self.sees(order, "awaiting:payment").await;
-        let payment = self.post("/api/payments", &json!({"orderId": order}));
+        let payment = self.post("/api/payments", &json!({"orderId": order})).patient();
         app.pay(&payment.expect(201).await.field("url")).await;
         self.sees(order, "complete").await;
     }

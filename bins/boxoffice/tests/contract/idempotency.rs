@@ -11,6 +11,7 @@ async fn send(person: &Person, path: &str, key: &str, body: &Value) -> Answer {
     person
         .post(path, body)
         .header("idempotency-key", key)
+        .patient()
         .send()
         .await
 }
@@ -32,6 +33,7 @@ async fn the_same_request_again_has_the_same_answer_and_no_effect() {
     assert_eq!(listed.status, 201);
     same(&listed, &send(&sal, "/api/tickets", "k1", &show).await);
     let ticket = listed.field("id");
+    sal.is_heard_to_sell(&ticket).await;
 
     let wish = json!({"ticketId": ticket, "quantity": 2});
     let ordered = send(&bob, "/api/orders", "k1", &wish).await;
@@ -52,7 +54,7 @@ async fn the_same_request_again_has_the_same_answer_and_no_effect() {
     let refund = format!("/api/orders/{order}/refund");
     let refund = async || {
         let request = sal.request(Method::POST, &refund).header("idempotency-key", "k1");
-        request.send().await
+        request.patient().send().await
     };
     let refunded = refund().await;
     assert_eq!(refunded.status, 202, "{}", refunded.text());
@@ -121,6 +123,7 @@ async fn a_key_belongs_to_its_request_its_route_and_its_person() {
     assert_ne!(others.field("id"), first.field("id"));
     // So is the key of another route.
     let wish = json!({"ticketId": first.field("id")});
+    sal.is_heard_to_sell(&first.field("id")).await;
     let order = send(&bob, "/api/orders", "k", &wish).await;
     assert_eq!(order.status, 201, "{}", order.text());
     let more = json!({"ticketId": first.field("id"), "quantity": 2});

@@ -97,6 +97,7 @@ async fn nobody_gets_at_what_is_not_theirs() {
     let order = bob.reserves(&ticket, 1).await;
     let payment = bob
         .post("/api/payments", &json!({"orderId": order}))
+        .patient()
         .expect(201)
         .await;
     let things = [

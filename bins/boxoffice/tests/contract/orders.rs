@@ -9,6 +9,9 @@ use testkit::eventually;
 use crate::app::{App, NOBODYS_ID, text, ticket_becomes};
 use crate::checks::{blames, has_exactly, is_utc, problem, says};
 
+/// What is answered at once is answered within this time on a busy machine, too: less than the 30 s that one may wait for.
+const AT_ONCE_MAX: Duration = Duration::from_secs(25);
+
 const FIELDS: [&str; 10] = [
     "id",
     "userId",
@@ -233,14 +236,14 @@ async fn watching_an_order_answers_when_it_changes_or_the_time_is_over() {
     let (answer, waited) = watch(&known, "wait=1").await;
     assert_eq!(answer.status, 304);
     assert!(
-        (Duration::from_millis(900)..Duration::from_secs(5)).contains(&waited),
+        (Duration::from_millis(900)..AT_ONCE_MAX).contains(&waited),
         "{waited:?}"
     );
     // Without a tag, with another one, or with a preference that makes no sense, there is nothing to wait for.
     for (tag, wait) in [("\"1\"", "wait=30"), ("\"3\"", "wait=30")] {
         let (answer, waited) = watch(tag, wait).await;
         assert_eq!(answer.status, 200, "{tag}");
-        assert!(waited < Duration::from_secs(5), "{tag}: {waited:?}");
+        assert!(waited < AT_ONCE_MAX, "{tag}: {waited:?}");
     }
     for wait in [
         "wait=0",
@@ -252,25 +255,25 @@ async fn watching_an_order_answers_when_it_changes_or_the_time_is_over() {
     ] {
         let (answer, waited) = watch(&known, wait).await;
         assert_eq!(answer.status, 304, "{wait}");
-        assert!(waited < Duration::from_secs(5), "{wait}: {waited:?}");
+        assert!(waited < AT_ONCE_MAX, "{wait}: {waited:?}");
     }
     let begun = Instant::now();
     bob.get(&path).header("prefer", "wait=30").expect(200).await;
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < AT_ONCE_MAX);
     problem(
         &bob.get(&path).header("if-none-match", "nonsense").send().await,
         400,
     );
 
     // A stranger is not kept waiting for what does not exist to them.
-    let begun = Instant::now();
     let eve = app.person("eve").await;
+    let begun = Instant::now();
     let refused = eve
         .get(&path)
         .header("if-none-match", &known)
         .header("prefer", "wait=30");
     problem(&refused.send().await, 404);
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < AT_ONCE_MAX);
 
     // Watched by many at once, a change answers all of them.
     let cancel = bob.delete(&path).expect(204);
@@ -279,7 +282,7 @@ async fn watching_an_order_answers_when_it_changes_or_the_time_is_over() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.header("etag"), Some("\"3\""));
         assert_eq!(answer.json()["status"], "cancelled");
-        assert!(waited < Duration::from_secs(20), "{waited:?}");
+        assert!(waited < AT_ONCE_MAX, "{waited:?}");
     }
 }
 
@@ -339,6 +342,7 @@ async fn money_goes_back_by_the_seller_s_word_and_only_once_it_is_there() {
     );
     let payment = bob
         .post("/api/payments", &json!({"orderId": order}))
+        .patient()
         .expect(201)
         .await;
     app.pay(&payment.field("url")).await;
@@ -395,7 +399,10 @@ async fn an_order_that_is_not_paid_in_time_is_over() {
     ticket_becomes(&sal, &ticket, "on sale again", |ticket| ticket["available"] == 1).await;
     bob.delete(format!("/api/orders/{order}")).expect(204).await;
     problem(
-        &bob.post("/api/payments", &json!({"orderId": order})).send().await,
+        &bob.post("/api/payments", &json!({"orderId": order}))
+            .patient()
+            .send()
+            .await,
         409,
     );
 }

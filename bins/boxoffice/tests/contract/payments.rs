@@ -15,6 +15,7 @@ const WEBHOOK_SECRET: &str = "whsec_boxoffice";
 async fn open(person: &Person, order: &str) -> testkit::Answer {
     person
         .post("/api/payments", &json!({"orderId": order}))
+        .patient()
         .send()
         .await
 }

@@ -15,11 +15,11 @@ use crate::person::Person;
 const ORDERS_BEFORE: usize = 40;
 const ORDERS_AFTER: usize = 60;
 
-/// How long services may take to find that they can't take back what they have lost.
-const REFUSED_MAX: Duration = Duration::from_secs(30);
+/// How long services may take to start, and to find that they can't take back what they have lost.
+const REFUSED_MAX: Duration = Duration::from_secs(90);
 
 /// How long a stop may take.
-const STOP_MAX: Duration = Duration::from_secs(15);
+const STOP_MAX: Duration = Duration::from_secs(30);
 
 in_both_deployments!(
     what_was_published_since_the_backup_comes_back_from_the_streams,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use testkit::{Reply, eventually};
 
-use crate::harness::{Deployment, Options, System, in_both_deployments};
+use crate::harness::{Deployment, Options, Redis, System, in_both_deployments};
 use crate::journey::purchase_while;
 use crate::load::Load;
 use crate::person::Person;
@@ -31,8 +31,8 @@ async fn a_purchase_completes_though_redis_is_flushed_after_each_of_its_steps(de
 
 async fn an_order_expires_though_redis_has_forgotten_its_deadline(deployment: Deployment) {
     let options = Options {
-        hold_seconds: 2,
-        ..Options::redis_of_the_test()
+        redis: Redis::OfTheTest,
+        ..Options::short_hold()
     };
     let mut system = System::start(deployment, options).await;
     let (seller, buyer) = (Person::sign_up(&system).await, Person::sign_up(&system).await);

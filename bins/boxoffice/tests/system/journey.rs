@@ -68,7 +68,7 @@ pub(crate) async fn purchase_while(system: &mut System, mut happens: impl AsyncF
     assert!(!buyer.finds_on_sale(&ticket).await);
     testkit::eventually(
         "the seller sees it sold",
-        std::time::Duration::from_secs(10),
+        std::time::Duration::from_secs(40),
         async || (seller.sees_orders(&ticket).await == ["complete"]).then_some(()),
     )
     .await;

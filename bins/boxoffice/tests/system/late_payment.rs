@@ -11,6 +11,9 @@ use crate::harness::{Deployment, Options, System, in_both_deployments};
 use crate::person::{PRICE_CENTS, Person};
 use crate::stripe::{self, Charge};
 
+/// The hold of the orders that are raced for: what loses the race because the machine is slow has lost it, too.
+const RACE_HOLD_SECONDS: u64 = 2;
+
 /// How many orders are paid around the end of their hold.
 const RACES: u32 = 20;
 
@@ -19,7 +22,7 @@ const RACE_BEGINS_BEFORE: Duration = Duration::from_millis(300);
 const RACE_STEP: Duration = Duration::from_millis(30);
 
 /// How long the outcome of a race may take.
-const DECIDED_MAX: Duration = Duration::from_secs(20);
+const DECIDED_MAX: Duration = Duration::from_secs(40);
 
 in_both_deployments!(
     what_was_authorised_for_an_expired_order_is_voided,
@@ -74,14 +77,18 @@ async fn an_order_that_expired_can_not_be_paid_any_more(deployment: Deployment) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn however_payment_and_expiry_race_the_money_and_the_tickets_agree() {
-    let system = System::start(Deployment::OneProcess, Options::short_hold()).await;
+    let options = Options {
+        hold_seconds: RACE_HOLD_SECONDS,
+        ..Options::default()
+    };
+    let system = System::start(Deployment::OneProcess, options).await;
     let (seller, buyer) = (Person::sign_up(&system).await, Person::sign_up(&system).await);
     let ticket = seller.lists(RACES).await;
     let mut races = JoinSet::new();
     for race in 0..RACES {
         let (buyer, ticket) = (buyer.clone(), ticket.clone());
         races.spawn(async move {
-            let ends = Instant::now() + Duration::from_secs(Options::short_hold().hold_seconds);
+            let ends = Instant::now() + Duration::from_secs(RACE_HOLD_SECONDS);
             let order = buyer.orders(&ticket).await;
             // On a busy machine a hold can end before its payment page is open.
             let opened = buyer

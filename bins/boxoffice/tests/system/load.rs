@@ -51,7 +51,7 @@ impl Load {
     pub(crate) async fn on(system: &System) -> Self {
         let seller = Person::sign_up(system).await;
         let buyers = Person::sign_up_many(system, PEOPLE).await;
-        let ticket = seller.lists(PIECES).await;
+        let ticket = seller.lists_and_is_heard(PIECES).await;
         let (answered, enough) = (Arc::default(), Arc::default());
         let mut running = JoinSet::new();
         for buyer in &buyers {

@@ -67,6 +67,7 @@ async fn a_whole_purchase(deployment: Deployment) {
     assert_eq!((&mine[0]["id"], &mine[1]), (&json!(order), &json!(null)));
     buyer
         .post("/api/payments", &json!({ "orderId": order }))
+        .patient()
         .expect(409)
         .await;
     buyer.delete(&format!("/api/orders/{order}")).expect(409).await;
@@ -85,6 +86,7 @@ async fn an_unpaid_order_expires_and_its_ticket_is_on_sale_again(deployment: Dep
     assert!(buyer.finds_on_sale(&ticket).await);
     buyer
         .post("/api/payments", &json!({ "orderId": order }))
+        .patient()
         .expect(409)
         .await;
 
@@ -157,7 +159,7 @@ async fn a_seller_withdraws_what_nobody_has_reserved() {
     // The hold becomes a sale a moment after the order is complete.
     testkit::eventually(
         "the seller may withdraw the rest",
-        std::time::Duration::from_secs(10),
+        std::time::Duration::from_secs(40),
         async || (seller.delete(&path).send().await.status == 204).then_some(()),
     )
     .await;
@@ -166,7 +168,7 @@ async fn a_seller_withdraws_what_nobody_has_reserved() {
     let wish = json!({ "ticketId": ticket });
     testkit::eventually(
         "the orders service has heard of it",
-        std::time::Duration::from_secs(10),
+        std::time::Duration::from_secs(40),
         async || (buyer.post("/api/orders", &wish).send().await.status == 404).then_some(()),
     )
     .await;

