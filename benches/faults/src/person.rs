@@ -147,6 +147,16 @@ impl Person {
         self
     }
 
+    /// One more session of theirs, in a browser of its own: its token.
+    ///
+    /// # Panics
+    /// When they are not let in.
+    pub async fn another_session(&self) -> String {
+        let browser = self.on_a_new_connection().signed_in_again().await;
+        let session = browser.auth.cookie(SESSION);
+        session.expect("whoever signs in has a session")
+    }
+
     /// Changes their password.
     ///
     /// # Panics

@@ -25,6 +25,7 @@ mod releases;
 mod restarts;
 mod restored;
 mod schema;
+mod sessions;
 mod stream;
 
 /// What a row does.
@@ -94,6 +95,7 @@ rows! {
     29 "restored-without-streams" "a backup restored, Redis wiped" => restored::without_the_streams,
     30 "sigterm" "SIGTERM under load" => restarts::told_to_stop,
     31 "releases" "an upgrade and a downgrade by one version" => releases::there_and_back,
+    32 "sessions-ended" "sessions ended under load" => sessions::end,
     33 "redis-or-stripe-gone" "Redis, Stripe or a store gone" => gone::others_gone,
     34 "empty-store-late" "an empty store after the outboxes were trimmed" => restored::too_late_for_the_outboxes,
 }

@@ -65,6 +65,7 @@ rows! {
     row_29_restored_without_streams = "restored-without-streams",
     row_30_sigterm = "sigterm",
     row_31_releases = "releases",
+    row_32_sessions_ended = "sessions-ended",
     row_33_redis_or_stripe_gone = "redis-or-stripe-gone",
     row_34_empty_store_late = "empty-store-late",
 }
