@@ -1,4 +1,8 @@
-//! Pages of the site: rendered from answers that lie there, without a service or a socket.
+//! Pages of the site: rendered from answers that lie there, without a service or a socket. The landing page twice: as most
+//! see it, when the list is as it was, and when something in it has changed since the last one who looked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Body;
 use axum::routing::get;
@@ -21,8 +25,17 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let ticket = ticket(&clock, 0);
     let id = ticket["id"].as_str().expect("it has one").to_owned();
     let listed: Vec<Value> = (0..TICKETS).map(|number| self::ticket(&clock, number)).collect();
+    let version = Arc::new(AtomicU64::new(1));
+    let latest = Arc::clone(&version);
     let api = Router::new()
-        .route("/api/tickets", get(async move || Json(listed)))
+        .route(
+            "/api/tickets",
+            get(async move || {
+                let mut listed = listed;
+                listed[0]["version"] = latest.load(Ordering::Relaxed).into();
+                Json(listed)
+            }),
+        )
         .route("/api/tickets/{id}", get(async move || Json(ticket)))
         .route(
             "/api/users/currentuser",
@@ -32,10 +45,18 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let settings = web::Settings::new(url, web::Clock::of_process(clock));
     let site = web::router(settings, web::Upstream::in_process(api));
     let mut group = criterion.benchmark_group("page");
-    for (name, path) in [("landing", "/".to_owned()), ("ticket", format!("/tickets/{id}"))] {
-        runtime.block_on(page(&site, &path));
+    let (landing, ticket) = ("/".to_owned(), format!("/tickets/{id}"));
+    for (name, path, changes) in [
+        ("landing", &landing, 0),
+        ("landing, the list has changed", &landing, 1),
+        ("ticket", &ticket, 0),
+    ] {
+        runtime.block_on(page(&site, path));
         group.bench_function(name, |bencher| {
-            bencher.iter(|| runtime.block_on(page(&site, &path)))
+            bencher.iter(|| {
+                version.fetch_add(changes, Ordering::Relaxed);
+                runtime.block_on(page(&site, path))
+            })
         });
     }
     group.finish();
