@@ -7,14 +7,14 @@ use expiration::hints::HINTS_MAX;
 use service::ShutdownTrigger;
 use testkit::{Reply, eventually};
 
-use crate::world::{HOLD, SOON, World};
+use crate::world::{HOLD, SOON, World, ring};
 
 #[tokio::test]
 async fn a_set_that_is_lost_is_filled_again_at_the_next_step() {
     let world = World::new();
     let mut alarm = world.alarm();
     let orders = [world.place().await, world.place().await, world.place().await];
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.in_set(), orders);
     let one = orders[1].to_string();
     for (damage, fills) in [
@@ -24,7 +24,7 @@ async fn a_set_that_is_lost_is_filled_again_at_the_next_step() {
     ] {
         world.redis.command(&damage);
         for _ in 0..3 {
-            alarm.ring_once().await.unwrap();
+            ring(&mut alarm).await;
         }
         assert_eq!(world.in_set(), orders, "after {damage:?}");
         assert_eq!(alarm.fills(), fills, "once for {damage:?}");
@@ -32,7 +32,7 @@ async fn a_set_that_is_lost_is_filled_again_at_the_next_step() {
     // Lost together with the moment: filled and announced in the same step.
     world.redis.command(&["FLUSHALL"]);
     world.clock.advance(HOLD);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), orders);
 }
 
@@ -41,7 +41,7 @@ async fn a_restarted_redis_is_filled_again() {
     let mut world = World::new();
     let mut alarm = world.alarm();
     let order = world.place().await;
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     world.redis.kill();
     for _ in 0..2 {
         assert!(matches!(alarm.ring_once().await, Err(AlarmError::Set(_))));
@@ -50,7 +50,7 @@ async fn a_restarted_redis_is_filled_again() {
     assert!(alarm.ring_once().await.is_err());
     world.redis.restart();
     assert_eq!(world.in_set(), [], "it kept nothing");
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.in_set(), [order, meanwhile]);
 }
 
@@ -59,7 +59,7 @@ async fn strays_go_away() {
     let world = World::new();
     let mut alarm = world.alarm();
     let order = world.place().await;
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     let stray = world.clock.order_id().to_string();
     let (past, future) = (
         world.clock.now().minus(HOLD),
@@ -72,14 +72,14 @@ async fn strays_go_away() {
         ("no order", future),
     ] {
         world.smuggle(member, deadline);
-        alarm.ring_once().await.unwrap();
+        ring(&mut alarm).await;
         assert_eq!(world.in_set(), [order], "{member} at {deadline}");
     }
     // Two differences that even out show as soon as the stray has rung.
     world.smuggle(&stray, past);
     world.redis.command(&["ZREM", SET_NAME, &order.to_string()]);
-    alarm.ring_once().await.unwrap();
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
+    ring(&mut alarm).await;
     assert_eq!(world.in_set(), [order]);
     assert_eq!(world.announced(), []);
 }
@@ -92,7 +92,7 @@ async fn a_key_that_is_no_set_is_told_and_got_over() {
     world.redis.command(&["SET", SET_NAME, "a text"]);
     assert!(matches!(alarm.ring_once().await, Err(AlarmError::Set(_))));
     world.redis.command(&["DEL", SET_NAME]);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.in_set(), [order]);
 }
 
@@ -101,7 +101,7 @@ async fn a_full_redis_loses_no_hint() {
     let world = World::new();
     let mut alarm = world.alarm();
     let settled = world.place().await;
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     let full = world.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(full, Reply::Status("OK".into()));
     let order = world.place().await;
@@ -109,7 +109,7 @@ async fn a_full_redis_loses_no_hint() {
     assert!(matches!(alarm.ring_once().await, Err(AlarmError::Set(_))));
     assert!(matches!(alarm.ring_once().await, Err(AlarmError::Set(_))));
     world.redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.in_set(), [order]);
 }
 
@@ -118,14 +118,14 @@ async fn more_hints_than_are_kept_are_made_up_for() {
     let world = World::new();
     let mut alarm = world.alarm();
     let settled = world.place().await;
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     // As many came as went: the size of the set tells nothing.
     world.settle(settled).await;
     let order = world.place().await;
     for _ in 0..HINTS_MAX {
         world.hints.push(world.clock.order_id());
     }
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.in_set(), [order]);
 }
 
@@ -133,7 +133,7 @@ async fn more_hints_than_are_kept_are_made_up_for() {
 async fn orders_on_their_way_are_no_reason_to_fill_the_set_again() {
     let world = World::new();
     let mut alarm = world.alarm();
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     let placed = AtomicBool::new(false);
     let placing = async {
         for _ in 0..200 {
@@ -145,11 +145,11 @@ async fn orders_on_their_way_are_no_reason_to_fill_the_set_again() {
         // Never still: each step finds what has come since the one before. None is broken off half-way, as the loop's
         // never are: a step that is takes the hints that it holds with it.
         while !placed.load(Ordering::SeqCst) {
-            alarm.ring_once().await.unwrap();
+            ring(&mut alarm).await;
         }
     };
     tokio::join!(placing, ringing);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.in_set().len(), 200);
     assert_eq!(alarm.fills(), 1, "only for the first connection");
 }

@@ -7,7 +7,7 @@ use bus::DUE_ORDERS_MAX;
 use service::ShutdownTrigger;
 use testkit::eventually;
 
-use crate::world::{HOLD, SOON, World};
+use crate::world::{HOLD, SOON, World, ring};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SECOND: Duration = Duration::from_secs(1);
@@ -17,22 +17,22 @@ async fn what_is_due_is_announced_once_and_not_early() {
     let world = World::new();
     let mut alarm = world.alarm();
     let order = world.place().await;
-    let pause = alarm.ring_once().await.unwrap();
+    let pause = ring(&mut alarm).await;
     assert_eq!(pause, SECOND, "the deadline is far off");
     assert_eq!(world.in_set(), [order]);
 
     world.clock.advance(HOLD - 10 * SECOND);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), []);
     assert_eq!(world.in_set(), [order]);
 
     world.clock.advance(10 * SECOND);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), [order]);
     assert_eq!(world.in_set(), []);
 
     world.clock.advance(HOUR);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), [order]);
 }
 
@@ -41,10 +41,10 @@ async fn a_thousand_deadlines_at_once_are_announced_without_a_pause() {
     let world = World::new();
     let mut alarm = world.alarm();
     let orders = world.place_many(1_000).await;
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     world.clock.advance(HOLD);
     let mut rings = 1;
-    while alarm.ring_once().await.unwrap().is_zero() {
+    while ring(&mut alarm).await.is_zero() {
         rings += 1;
     }
     assert!(
@@ -65,13 +65,13 @@ async fn a_settled_order_leaves_the_set_and_is_never_announced() {
     let world = World::new();
     let mut alarm = world.alarm();
     let (paid, open) = (world.place().await, world.place().await);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.in_set(), [paid, open]);
     world.settle(paid).await;
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.in_set(), [open]);
     world.clock.advance(HOLD);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), [open]);
 }
 
@@ -80,21 +80,21 @@ async fn the_store_decides_what_is_due_not_the_set() {
     let world = World::new();
     let mut alarm = world.deaf_alarm();
     let (settled, postponed) = (world.place().await, world.place().await);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.in_set(), [settled, postponed]);
     // The set is told of none of this, and its size is right: it says that the first two are due.
     world.settle(settled).await;
     world.postpone(postponed, 2 * HOLD).await;
     let placed = world.place().await;
     world.clock.advance(HOLD);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), []);
     assert_eq!(world.in_set(), [postponed], "moved to where it belongs");
     // Now the size is wrong.
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), [placed]);
     world.clock.advance(HOLD);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), [placed, postponed]);
 }
 
@@ -105,18 +105,18 @@ async fn a_clock_ahead_rings_early_and_is_put_off() {
     // The orders service's clock is an hour behind ours: its deadline has passed already by our clock.
     let order = world.clock.order_id();
     world.place_at(order, world.clock.now().minus(HOUR)).await;
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), [order]);
     assert_eq!(world.in_set(), []);
 
     world.postpone(order, HOLD).await;
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.in_set(), [order]);
     world.clock.advance(HOLD - 10 * SECOND);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), [order], "not before the time is over");
     world.clock.advance(10 * SECOND);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), [order, order]);
 }
 
@@ -127,7 +127,7 @@ async fn a_clock_behind_makes_nothing_late() {
     let order = world.clock.order_id();
     world.place_at(order, world.clock.now().plus(HOUR)).await;
     world.clock.advance(HOLD);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), [order], "the order's own length has passed");
 }
 
@@ -137,20 +137,20 @@ async fn a_restart_announces_nothing_twice() {
     let now = world.clock.now();
     let (early, late) = (world.place().await, world.place().await);
     world.postpone(late, 2 * HOLD).await;
-    world.alarm().ring_once().await.unwrap();
+    ring(&mut world.alarm()).await;
     world.clock.advance(HOLD);
-    world.alarm().ring_once().await.unwrap();
+    ring(&mut world.alarm()).await;
     assert_eq!(world.announced(), [early]);
 
     // Killed after the commit, before the order was taken out of the set.
     world.smuggle(&early.to_string(), now);
     let world = world.reopened();
     let mut alarm = world.alarm();
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), [early]);
     assert_eq!(world.in_set(), [late]);
     world.clock.advance(HOLD);
-    alarm.ring_once().await.unwrap();
+    ring(&mut alarm).await;
     assert_eq!(world.announced(), [early, late]);
 }
 
