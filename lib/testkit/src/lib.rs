@@ -30,7 +30,7 @@ pub use process::{Process, ProcessBuilder};
 pub use proxy::{Direction, Proxy};
 pub use redis_server::{RedisOptions, RedisServer};
 pub use resp::Reply;
-pub use sentinel::Watched;
+pub use sentinel::{Guard, Watched};
 pub use tempfile::TempDir;
 
 /// A new directory that is deleted when the handle is dropped.

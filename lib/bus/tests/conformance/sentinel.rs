@@ -74,7 +74,7 @@ async fn a_master_that_was_only_away_is_not_taken_for_one() {
 }
 
 /// Waits until exactly 1 to `last` were applied, in order.
-async fn all_applied(system: &System, last: i64) {
+pub(crate) async fn all_applied(system: &System, last: i64) {
     let expected: Vec<i64> = (1..=last).collect();
     eventually("all numbers are applied", FOUND, || async {
         let applied = system.applied();

@@ -6,15 +6,19 @@ use std::sync::Arc;
 
 use bus::{Bus, BusConfig, ScheduledSet};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use testkit::{RedisOptions, RedisServer, Reply, eventually, temp_dir};
+use testkit::{Guard, RedisOptions, RedisServer, Reply, Watched, eventually, temp_dir};
 
 use crate::inquiry::{head, inquirer};
+use crate::sentinel::all_applied;
 use crate::system::{CONVERGED, System, at, bus_at, now};
 
 /// What docs/operations.md tells an operator to grant, and no more.
 const RULES: &str = "on >s3cret@x resetkeys ~events:* ~requests:* ~roll:* ~inquiries:* ~answers:* ~snapshot:* \
                      ~deadlines resetchannels -@all +@stream +@sortedset +@string +@list +@keyspace +@connection \
                      -@dangerous +eval +evalsha +script|load +time +memory|usage +role +info";
+
+/// The same for Sentinels.
+const SENTINEL_RULES: &str = "on >an0ther resetchannels -@all +sentinel|masters +sentinel|slaves +role";
 
 /// So many ports are tried at most.
 const PORT_TRIES_MAX: usize = 10;
@@ -159,6 +163,48 @@ async fn without_its_authority_a_certificate_or_the_password_there_is_no_connect
         ScheduledSet::new(&bus, "deadlines").due(now(), 1).await.ok()
     })
     .await;
+}
+
+/// Sentinels and servers, all over TLS, each with a login of its own; and the master is killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_sentinels_over_tls_with_a_login_the_next_master_is_found() {
+    let dir = temp_dir();
+    let certificates = Certificates::make(dir.path());
+    let guard = Guard {
+        ca: certificates.text("ca.pem"),
+        cert: certificates.text("server.pem"),
+        key: certificates.text("server.key"),
+        user: "boxoffice".to_owned(),
+        rules: RULES.to_owned(),
+        sentinel_rules: SENTINEL_RULES.to_owned(),
+    };
+    let started = tokio::task::spawn_blocking(move || Watched::start_guarded(&guard));
+    let (mut redis, port) = started.await.unwrap();
+    let url = |sentinel_password: &str| {
+        format!(
+            "rediss+sentinel://boxoffice:s3cret%40x@127.0.0.1:{port}/shop?ca={}&cert={}&key={}\
+             &sentinel_user=boxoffice&sentinel_password={sentinel_password}",
+            certificates.text("ca.pem"),
+            certificates.text("client.pem"),
+            certificates.text("client.key")
+        )
+    };
+    let mut system = System::on(RedisServer::start());
+    let guessing = bus_at(&url("guess"));
+    let refused = ScheduledSet::new(&guessing, "deadlines").due(now(), 1).await;
+    refused.expect_err("the Sentinel asks for its own password");
+    system.bus = bus_at(&url("an0ther"));
+    let running = system.run();
+    system.publish(1..=100).await;
+    all_applied(&system, 100).await;
+    let redis = tokio::task::spawn_blocking(move || {
+        redis.kill_master();
+        redis
+    });
+    let _redis = redis.await.unwrap();
+    system.publish(101..=200).await;
+    all_applied(&system, 200).await;
+    running.stop().await;
 }
 
 /// Ports that are free now, below those that outgoing connections get.
