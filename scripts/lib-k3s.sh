@@ -18,9 +18,6 @@ act() {
     fi
 }
 
-# The comment at the top of a script is its help.
-show_help() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"; }
-
 # Leaves a kubectl of 1.27 or newer (its kustomize must know components and replacements) in BOXOFFICE_KUBECTL.
 need_kubectl() {
     local candidate

@@ -2,6 +2,9 @@
 # What ./scripts/run and ./scripts/test both need. It is sourced, not run.
 # Each function finds its tool or installs it, says what it does, and ends with a sentence that says what to do.
 
+# The comment at the top of a script is its help.
+show_help() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"; }
+
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 fail() { printf '\033[31merror:\033[0m %s\n' "$*" >&2; exit 1; }
 
