@@ -245,9 +245,9 @@ impl Gallery {
 
     /// Takes the pictures of what is open now, and judges it.
     async fn look(&self, name: &str) {
-        let shift = self.person.browser.script(LAYOUT_SHIFT).await;
-        if shift.as_f64() != Some(0.0) {
-            self.fault(format!("{name}: the page moves while it loads, by {shift}"));
+        let moved = self.person.browser.script(LAYOUT_SHIFT).await;
+        if moved != json!([]) {
+            self.fault(format!("{name}: the page moves while it loads: {moved:#}"));
         }
         self.person.browser.script(&self.axe).await;
         for theme in THEMES {
@@ -320,14 +320,19 @@ impl Gallery {
     }
 }
 
-/// How much has moved since the page began to load, other than by a click.
+/// What has moved since the page began to load, other than by a click: how much, when, and from where to where.
 const LAYOUT_SHIFT: &str = "return new Promise((resolve) => {
-  let sum = 0;
-  const observer = new PerformanceObserver((list) => { 
-    for (const entry of list.getEntries()) if (!entry.hadRecentInput) sum += entry.value;
+  const moved = [];
+  const place = ({ x, y, width, height }) => `${x},${y} ${width}x${height}`;
+  const observer = new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) if (!entry.hadRecentInput) moved.push({
+      value: entry.value, at: entry.startTime,
+      sources: entry.sources.map(({ node, previousRect, currentRect }) =>
+        `${(node?.outerHTML ?? node?.textContent ?? '').slice(0, 120)} from ${place(previousRect)} to ${place(currentRect)}`),
+    });
   });
   observer.observe({ type: 'layout-shift', buffered: true });
-  requestAnimationFrame(() => setTimeout(() => resolve(sum)));
+  requestAnimationFrame(() => setTimeout(() => resolve(moved)));
 })";
 
 /// All rules, the best practices too; of what is wrong, what one needs to find it.
