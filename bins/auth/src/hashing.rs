@@ -16,15 +16,17 @@ use tokio::sync::oneshot;
 use self::argon2id::Argon2id;
 use crate::domain::PasswordHash;
 
-/// How many hashes may wait; at 54 a second and core the last one waits for 2.4 s on two cores.
-const HASHES_WAITING_MAX: usize = 256;
+/// How many hashes may wait. At 54 a second and core the last one waits for little more than a second on two cores; where
+/// others want both cores, a quarter of that rate is left, and it waits for five, still less than any answer may take.
+const HASHES_WAITING_MAX: usize = 128;
 
 /// When a client should try again who found no place.
 const HASH_RETRY_SECONDS: u32 = 2;
 
 /// By how much the threads stand back behind all others when the cores are taken (Linux' nice): everybody else's work is done
 /// in less than a millisecond, and waits no longer for a core than if nobody signed up. Even then a third of what any other
-/// thread gets is left to them, so that a crowd that buys keeps nobody from signing in.
+/// thread gets is left to them, so that a crowd that buys keeps nobody from signing in. In a pod of its own, "all others" are
+/// the threads of this service.
 #[cfg(target_os = "linux")]
 const STAND_BACK: i32 = 5;
 

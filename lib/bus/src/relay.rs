@@ -65,8 +65,8 @@ pub struct Relay<I: Indexes> {
     source: Source,
     publisher: Publisher<I>,
     trim_at: Instant,
-    /// How far the relay was when it trimmed last.
-    trimmed_at: Seq,
+    /// How far the relay was when it trimmed last; at first, when it had looked for the first time.
+    trimmed_at: Option<Seq>,
 }
 
 impl<I: Indexes> Relay<I> {
@@ -80,7 +80,7 @@ impl<I: Indexes> Relay<I> {
             source,
             publisher,
             trim_at: Instant::now() + Duration::from_secs(FIRST_TRIM_SECONDS),
-            trimmed_at: Seq(0),
+            trimmed_at: None,
         };
         relay.note(false, None);
         relay
@@ -181,13 +181,14 @@ impl<I: Indexes> Relay<I> {
             let failed = match step {
                 Ok(relayed) => {
                     health.worked();
-                    if relayed.more {
-                        continue;
-                    }
+                    // In a backlog most of all: that is when a stream grows.
                     tokio::select! {
                         biased;
                         () = &mut shutdown => break,
                         () = self.trim_when_due() => {}
+                    }
+                    if relayed.more {
+                        continue;
                     }
                     None
                 }
@@ -242,12 +243,13 @@ impl<I: Indexes> Relay<I> {
 
     async fn trim_when_due(&mut self) {
         let relayed = self.publisher.relayed().seq;
-        let many = relayed.0.saturating_sub(self.trimmed_at.0) >= TRIM_EVENTS;
+        let trimmed_at = *self.trimmed_at.get_or_insert(relayed);
+        let many = relayed.0.saturating_sub(trimmed_at.0) >= TRIM_EVENTS;
         if Instant::now() < self.trim_at && !many {
             return;
         }
         self.trim_at = Instant::now() + Duration::from_secs(TRIM_SECONDS);
-        self.trimmed_at = relayed;
+        self.trimmed_at = Some(relayed);
         match self.trim_once().await {
             Ok(trimmed) if trimmed == Trimmed::default() => {}
             Ok(trimmed) => tracing::debug!(source = %self.source, ?trimmed, "trimmed"),

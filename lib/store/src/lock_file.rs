@@ -18,6 +18,9 @@ const LOOKERS_WAIT_SECONDS: u64 = 30;
 /// How often a lock that somebody has is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
 
+/// How often the directory may be exchanged while somebody looks; it takes a restore each time.
+const EXCHANGES_MAX: usize = 100;
+
 /// How long to wait for whoever has a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LockWait {
@@ -85,7 +88,13 @@ impl LockFile {
                     note(&mut file).map_err(io("writing the lock file"))?;
                     return Ok(Self { _file: file });
                 }
-                Ok(()) => continue,
+                // Exchanged just now; or a file system that names one file differently each time it is asked.
+                Ok(()) if begun.elapsed() >= wait.lookers_max => return Err(elsewhere()),
+                Ok(()) => {
+                    drop(file);
+                    thread::sleep(TRY_AGAIN);
+                    continue;
+                }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(io("locking it")(error)),
             }
@@ -117,7 +126,7 @@ impl LockFile {
     /// # Errors
     /// When a process owns it, and when the operating system refuses.
     pub fn look(path: &Path) -> Result<Option<Self>, LockProblem> {
-        loop {
+        for _ in 0..EXCHANGES_MAX {
             let file = match File::open(path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -132,7 +141,14 @@ impl LockFile {
                 Err(TryLockError::Error(error)) => return Err(io("locking it")(error)),
             }
         }
+        Err(elsewhere())
     }
+}
+
+fn elsewhere() -> LockProblem {
+    io("looking at the lock file")(io::Error::other(
+        "what is locked is never what stands at its path; use a local file system",
+    ))
 }
 
 fn io(doing: &'static str) -> impl Fn(io::Error) -> LockProblem {

@@ -265,8 +265,8 @@ impl<I: Indexes> Store<I> {
         changed
     }
 
-    /// Resolves when somebody watches a source's cursor, or has begun to since this was last asked: then whoever moves it
-    /// should not take its time.
+    /// Resolves when somebody begins to watch a source's cursor, or has begun to since this was last asked: then whoever moves
+    /// it should not take its time.
     pub async fn cursor_wanted(&self, source: Source) {
         self.shared.wanted[source as usize].notified().await;
     }

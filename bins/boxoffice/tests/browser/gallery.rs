@@ -246,7 +246,9 @@ impl Gallery {
     /// Takes the pictures of what is open now, and judges it.
     async fn look(&self, name: &str) {
         let moved = self.person.browser.script(LAYOUT_SHIFT).await;
-        if moved != json!([]) {
+        let values = moved.as_array().expect("the script answers a list").iter();
+        let sum: f64 = values.filter_map(|one| one["value"].as_f64()).sum();
+        if sum >= LAYOUT_SHIFT_MAX {
             self.fault(format!("{name}: the page moves while it loads: {moved:#}"));
         }
         self.person.browser.script(&self.axe).await;
@@ -319,6 +321,10 @@ impl Gallery {
         self.faults.borrow_mut().push(text);
     }
 }
+
+/// What the tools that measure it show as 0.000, where 0.1 counts as good. On a busy machine Chromium draws a frame before it has
+/// styled its own parts, such as the button of a date field, and moves them by a millionth.
+const LAYOUT_SHIFT_MAX: f64 = 0.000_5;
 
 /// What has moved since the page began to load, other than by a click: how much, when, and from where to where.
 const LAYOUT_SHIFT: &str = "return new Promise((resolve) => {
