@@ -1,5 +1,5 @@
-//! argon2id in memory that is used again: asking the system for 19 MiB, having it cleared, and giving it back costs a
-//! quarter of the time that a hash takes (`boxoffice-bench run sign-in` with and without).
+//! argon2id in memory that is used again: asking the system for 19 MiB, having it cleared, and giving it back for each hash is
+//! work that nobody has use for.
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
 use argon2::password_hash::{self, try_generate_salt};
